@@ -1,0 +1,60 @@
+//! A whole configuration.
+
+use crate::address::Address;
+use crate::api::Route;
+use crate::compat::Compat;
+use crate::error::Error;
+use crate::keystore::Store;
+use crate::limits::{Limits, Probe};
+use crate::log::Log;
+use crate::tls::{Admin, Tls};
+use kes_keystore::{KeyName, KeyStore, cache};
+use kes_policy::PolicySet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the operator wrote, with defaults for what was left out.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to listen. Default `0.0.0.0:7373`.
+    pub address: Address,
+    /// The administrator.
+    pub admin: Admin,
+    /// TLS of the server, and whom it believes.
+    pub tls: Tls,
+    /// What is different about single routes, by their paths as in [`kes_policy::ROUTES`].
+    pub api: BTreeMap<&'static str, Route>,
+    /// The policies and who has which.
+    pub policies: PolicySet,
+    /// How long keys are kept in memory.
+    pub cache: cache::Settings,
+    /// What is logged.
+    pub log: Log,
+    /// Keys that must exist before requests are answered, in the order of the file.
+    pub keys: Vec<KeyName>,
+    /// Limits of the service.
+    pub limits: Limits,
+    /// How close the server stays to older releases.
+    pub compat: Compat,
+    /// A listener for probes.
+    pub probe: Probe,
+    /// Where keys live.
+    pub store: Store,
+}
+
+impl Config {
+    /// Opens the key store: [`Store::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_store(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        self.store.open().await
+    }
+
+    /// Whether any route is answered without authentication: client certificates are then optional (config.md 4.2).
+    #[must_use]
+    pub fn skips_auth(&self) -> bool {
+        self.api.values().any(|route| route.skip_auth)
+    }
+}

@@ -1,0 +1,372 @@
+//! `keystore`: where keys live. One block for each kind of store, of which exactly one may stand there.
+//!
+//! Every block is read and judged whether or not this release can open such a store, so that a file can be checked
+//! anywhere, and so that a mistake is named before the missing support is.
+
+mod aws;
+mod azure;
+mod gcp;
+mod remote;
+mod seal;
+mod simple;
+mod vault;
+
+pub use aws::{AwsCredentials, AwsKms, AwsSecretsManager};
+pub use azure::{AzureKeyVault, AzureLogin, AzureNames};
+pub use gcp::{GcpCredentials, GcpSecretManager};
+pub use remote::{Entrust, Fortanix, Gemalto, Generic, Kes};
+pub use seal::{Seal, SealAws, SealAzure, SealVault};
+pub use simple::{Fs, Static};
+pub use vault::{Jwt, Transit, Vault, VaultAuth, VaultLogin, VaultMode, VaultToken, VaultVersion};
+
+use crate::error::{Error, ErrorKind, Place};
+use crate::known::STORES;
+use crate::nearest::nearest;
+use crate::secret::Secret;
+use crate::section::Section;
+use kes_keystore::{KeyStore, fs, static_store};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The key store of a file.
+#[derive(Debug)]
+pub struct Store {
+    backend: Backend,
+    seal: Option<Seal>,
+    place: Place,
+    fingerprint: u64,
+}
+
+/// The kinds of key stores. The memory store is none of them: it is lost with the process, so no file can name it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Backend {
+    /// `keystore.fs`: files in a directory.
+    Fs(Fs),
+    /// `keystore.static`: MinIO's single key.
+    Static(Static),
+    /// `keystore.vault`: HashiCorp Vault or OpenBao.
+    Vault(Box<Vault>),
+    /// `keystore.aws.secretsmanager`.
+    AwsSecretsManager(AwsSecretsManager),
+    /// `keystore.aws.kms`.
+    AwsKms(AwsKms),
+    /// `keystore.azure.keyvault`.
+    Azure(AzureKeyVault),
+    /// `keystore.gcp.secretmanager`.
+    Gcp(GcpSecretManager),
+    /// `keystore.fortanix.sdkms`.
+    Fortanix(Fortanix),
+    /// `keystore.gemalto.keysecure`: Thales CipherTrust Manager.
+    Gemalto(Gemalto),
+    /// `keystore.entrust.keycontrol`.
+    Entrust(Entrust),
+    /// `keystore.generic`: the REST plug-in of v0.14 to 2023-02-15.
+    Generic(Generic),
+    /// `keystore.kes`: another KES server, 2023-02-15 to 2023-10-27.
+    Kes(Kes),
+}
+
+impl Backend {
+    /// The name of the block directly below `keystore`, which is also the name of the support for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fs(_) => "fs",
+            Self::Static(_) => "static",
+            Self::Vault(_) => "vault",
+            Self::AwsSecretsManager(_) | Self::AwsKms(_) => "aws",
+            Self::Azure(_) => "azure",
+            Self::Gcp(_) => "gcp",
+            Self::Fortanix(_) => "fortanix",
+            Self::Gemalto(_) => "gemalto",
+            Self::Entrust(_) => "entrust",
+            Self::Generic(_) => "generic",
+            Self::Kes(_) => "kes",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    /// As the banner shows it (config.md 7): `Filesystem: ./keys`. No secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fs(fs) => write!(f, "Filesystem: {}", fs.path.display()),
+            Self::Static(_) => f.write_str("Static Key"),
+            Self::Vault(vault) => write!(f, "Hashicorp Vault: {}", vault.endpoint),
+            Self::AwsSecretsManager(aws) => write!(f, "AWS SecretsManager: {}", aws.endpoint),
+            Self::AwsKms(aws) => write!(f, "AWS KMS: {}", aws.key),
+            Self::Azure(azure) => write!(f, "Azure KeyVault: {}", azure.endpoint),
+            Self::Gcp(gcp) => write!(f, "GCP SecretManager: Project={}", gcp.project_id),
+            Self::Fortanix(fortanix) => write!(f, "Fortanix SDKMS: {}", fortanix.endpoint),
+            Self::Gemalto(gemalto) => write!(f, "Gemalto KeySecure: {}", gemalto.endpoint),
+            Self::Entrust(entrust) => write!(f, "Entrust KeyControl: {}", entrust.endpoint),
+            Self::Generic(generic) => write!(f, "Generic: {}", generic.endpoint),
+            Self::Kes(kes) => {
+                let endpoints: Vec<_> = kes.endpoints.iter().map(ToString::to_string).collect();
+                write!(f, "KES: {}", endpoints.join(", "))
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Which store it is, with its settings.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// What seals the store's values, if anything does: `keystore.seal`.
+    #[must_use]
+    pub fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    /// Whether both sections say the same, environment variables included: a reload then keeps the store and its cache.
+    /// Compares keyed hashes, so that no copy of a credential is kept for it; meaningful within one process.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a store that this release has not; [`ErrorKind::Store`] if it cannot be opened, with
+    /// the [`kes_keystore::Error`] as source.
+    pub async fn open(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        let unsupported =
+            |what: &str| Error::new(ErrorKind::Unsupported, format!("this release has no '{what}' support"));
+        if self.seal.is_some() {
+            let place = Place { key: "keystore.seal".to_owned(), ..self.place.clone() };
+            return Err(unsupported("seal").at(place).hint("remove 'keystore.seal' if keys may be stored unsealed"));
+        }
+        match &self.backend {
+            Backend::Fs(fs) => self.open_directory(fs).await,
+            Backend::Static(Static { key }) => self.open_static(key),
+            other => Err(unsupported(other.name()).at(self.place.clone()).hint("the stores of this release are: fs, static")),
+        }
+    }
+
+    fn open_static(&self, key: &Secret) -> Result<Arc<dyn KeyStore>, Error> {
+        match static_store::Store::parse(key.expose()) {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(cause) => {
+                let text = format!("kesconf: invalid static keystore: {cause}");
+                let error = Error::new(ErrorKind::Store, text).at(self.place.clone()).because(cause);
+                Err(error.hint("write the value of MINIO_KMS_SECRET_KEY as MinIO had it, such as my-key:<base64>"))
+            }
+        }
+    }
+
+    async fn open_directory(&self, Fs { path }: &Fs) -> Result<Arc<dyn KeyStore>, Error> {
+        match fs::Store::open(path).await {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(cause) => {
+                let place = Place { key: format!("{}.path", self.place.key), ..self.place.clone() };
+                let error = match std::fs::metadata(path) {
+                    Ok(found) if !found.is_dir() => {
+                        let text = format!("fs: '{}' is not a directory", path.display());
+                        Error::new(ErrorKind::Store, text).hint("name a directory, or one that does not exist yet")
+                    }
+                    _ => Error::new(ErrorKind::Store, cause.to_string()),
+                };
+                Err(error.at(place).because(cause))
+            }
+        }
+    }
+}
+
+/// A URL or host name. It may hold a user name and password (`https://user:password@host`), which neither `Debug` nor
+/// `Display` shows.
+pub struct Endpoint(String);
+
+impl Endpoint {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// With a scheme, if it was written without one.
+    // Departs from upstream: there the missing scheme is noticed on use only, or by the health probe.
+    fn with_scheme(text: &str) -> Self {
+        if text.contains("://") { Self::new(text) } else { Self(format!("https://{text}")) }
+    }
+
+    /// The text, with whatever it holds.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").map_or(("", self.0.as_str()), |(scheme, rest)| (scheme, rest));
+        let host = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
+        let shown = host.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+        if scheme.is_empty() { f.write_str(shown) } else { write!(f, "{scheme}://{shown}") }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+/// How we show ourselves to a store over TLS, and whom we trust: the `tls` block of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientTls {
+    /// The PEM file with our private key.
+    pub key: Option<PathBuf>,
+    /// The PEM file with our certificate chain.
+    pub cert: Option<PathBuf>,
+    /// A file or directory with roots to trust. Default: the system's.
+    pub ca: Option<PathBuf>,
+}
+
+impl ClientTls {
+    fn read(section: &Section<'_>) -> Self {
+        let path = |key| section.filled_string(key).map(PathBuf::from);
+        Self { key: path("key"), cert: path("cert"), ca: path("ca") }
+    }
+
+    fn roots_only(section: &Section<'_>) -> Self {
+        Self { ca: section.filled_string("ca").map(PathBuf::from), ..Self::default() }
+    }
+}
+
+/// Words for "`{what}` is missing here", in the form that the old server has for a store.
+struct Missing<'a> {
+    section: &'a Section<'a>,
+    prefix: &'static str,
+}
+
+impl Missing<'_> {
+    /// The value, or the refusal `<prefix>: <text>` with the place of the missing key.
+    fn need<T>(&self, value: Option<T>, key: &str, text: &str) -> Result<T, Error> {
+        value.ok_or_else(|| self.refuse(key, text))
+    }
+
+    fn refuse(&self, key: &str, text: &str) -> Error {
+        let error = self.section.error(key, format!("{}: {text}", self.prefix));
+        let path = error.place().map(|place| place.key.clone()).unwrap_or_default();
+        error.hint(format!("write a value for '{path}'"))
+    }
+}
+
+type Read = Result<Backend, Error>;
+
+/// Reads all stores that are written. What is wrong with one is for [`choose`] to say, after everything else.
+pub(crate) struct Draft<'a> {
+    found: Vec<(Section<'a>, Read)>,
+    seal: Result<Option<Seal>, Error>,
+    section: Section<'a>,
+    /// Stores outside of `keystore`.
+    misplaced: Vec<&'a str>,
+    root: Section<'a>,
+}
+
+pub(crate) fn read<'a>(root: &Section<'a>) -> Draft<'a> {
+    let section = root.section("keystore");
+    let mut found = Vec::new();
+    let mut store = |block: Section<'a>, read: &dyn Fn(&Section<'a>) -> Read| {
+        if block.is_present() {
+            let backend = read(&block);
+            found.push((block, backend));
+        }
+    };
+    store(section.block("fs"), &simple::read_fs);
+    store(section.block("static"), &simple::read_static);
+    store(section.block("vault"), &vault::read);
+    store(section.block("aws").block("secretsmanager"), &aws::read_secretsmanager);
+    store(section.block("aws").block("kms"), &aws::read_kms);
+    store(section.block("azure").block("keyvault"), &azure::read);
+    store(section.block("gcp").block("secretmanager"), &gcp::read);
+    store(section.block("fortanix").block("sdkms"), &remote::read_fortanix);
+    store(section.block("gemalto").block("keysecure"), &remote::read_gemalto);
+    store(section.block("entrust").block("keycontrol"), &remote::read_entrust);
+    store(section.block("generic"), &remote::read_generic);
+    store(section.block("kes"), &remote::read_kes);
+    let seal = seal::read(&section.block("seal"));
+    let misplaced = root.keys().filter(|key| STORES.contains(key)).collect();
+    Draft { found, seal, section, misplaced, root: root.clone() }
+}
+
+/// Step 13 of config.md 3: exactly one store, and that one complete.
+pub(crate) fn choose(draft: Draft<'_>) -> Result<Store, Error> {
+    let Draft { mut found, seal, section, misplaced, root } = draft;
+    if let (Some(name), false) = (misplaced.first(), found.is_empty()) {
+        // Departs from upstream: it ignores the key, and with it where its author wanted the keys to be.
+        let text = format!("kesconf: invalid keystore config: '{name}' stands outside of 'keystore'");
+        return Err(root.error(name, text).hint(format!("move it below 'keystore', or remove it: 'keystore.{name}'")));
+    }
+    if found.len() > 1 {
+        let names: Vec<_> = found.iter().map(|(block, _)| block.here().key).collect();
+        let place = found.swap_remove(1).0.here();
+        let error =
+            Error::new(ErrorKind::Invalid, "kesconf: invalid keystore config: more than once keystore specified");
+        return Err(error.at(place).hint(format!("keep one of {}", names.join(", "))));
+    }
+    let Some((block, backend)) = found.pop() else {
+        return Err(nothing(&section, &misplaced, &root));
+    };
+    let backend = backend?;
+    // A key file may have changed where the file that names it has not.
+    let content = match &backend {
+        Backend::Static(Static { key }) => key.expose(),
+        _ => "",
+    };
+    let fingerprint = section.fingerprint(content);
+    Ok(Store { backend, seal: seal?, place: block.here(), fingerprint })
+}
+
+/// No store. The memory store, which releases up to 2023-02-15 took instead, loses every key at the next start.
+fn nothing(section: &Section<'_>, misplaced: &[&str], root: &Section<'_>) -> Error {
+    const TEXT: &str = "kesconf: no keystore specified";
+    if let Some(name) = misplaced.first() {
+        let hint = format!(
+            "stores stand below 'keystore': write a line 'keystore:' above '{name}:', and indent '{name}' by two"
+        );
+        return root.error(name, TEXT).hint(hint);
+    }
+    let error = |key: &str| Error::new(ErrorKind::Invalid, TEXT).at(section.place(key));
+    let Some(key) = section.keys().find(|key| *key != "seal") else {
+        let error = Error::new(ErrorKind::Invalid, TEXT).at(section.here());
+        return error.hint("write 'keystore: {fs: {path: <directory>}}', or another store");
+    };
+    match nearest(key, STORES.iter().copied()) {
+        Some(name) if name == key => error(key).hint(format!("nothing is filled in below 'keystore.{key}'")),
+        Some(name) => error(key).hint(format!("did you mean 'keystore.{name}'?")),
+        None => error(key).hint(format!("there is no store '{key}'; the stores are {}", STORES.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_shown_without_passwords() {
+        let cases = [
+            ("https://user:pass@vault.internal:8200/x", "https://vault.internal:8200/x"),
+            ("user:p@ss@host", "host"),
+            ("https://vault.internal:8200", "https://vault.internal:8200"),
+            ("secretsmanager.eu-central-1.amazonaws.com", "secretsmanager.eu-central-1.amazonaws.com"),
+            ("https://host/path@x", "https://host/path@x"),
+        ];
+        for (text, shown) in cases {
+            let endpoint = Endpoint::new(text);
+            assert_eq!(endpoint.to_string(), shown);
+            assert_eq!(format!("{endpoint:?}"), format!("{shown:?}"));
+            assert_eq!(endpoint.expose(), text);
+        }
+        assert_eq!(
+            Endpoint::with_scheme("secretmanager.googleapis.com:443").expose(),
+            "https://secretmanager.googleapis.com:443"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! `keystore.seal`: what wraps the values of whichever store stands beside it.
+
+use super::vault::check_pair;
+use super::{AwsKms, AzureLogin, ClientTls, Endpoint, Missing, VaultLogin};
+use crate::error::Error;
+use crate::secret::Secret;
+use crate::section::Section;
+use std::path::PathBuf;
+
+/// `keystore.seal`. At least one of the parts is there; each can open the store.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Seal {
+    /// A passphrase, from which a key is derived.
+    pub passphrase: Option<Secret>,
+    /// A key as text.
+    pub key: Option<Secret>,
+    /// A file that holds a key.
+    pub key_file: Option<PathBuf>,
+    /// The name of a credential that the service manager hands over.
+    pub credential: Option<String>,
+    /// The file of a second wrap, for the day when everything else is lost.
+    pub recovery: Option<PathBuf>,
+    /// A key in AWS KMS.
+    pub aws: Option<SealAws>,
+    /// A key in Azure Key Vault.
+    pub azure: Option<SealAzure>,
+    /// A key in a Vault's transit engine.
+    pub vault: Option<SealVault>,
+}
+
+/// `keystore.seal.aws`, with the keys of `keystore.aws.kms`.
+pub type SealAws = AwsKms;
+
+/// `keystore.seal.azure`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SealAzure {
+    /// `https://<name>.vault.azure.net`. The scheme is added if it was left out.
+    pub endpoint: Endpoint,
+    /// The name of the key.
+    pub key: String,
+    /// How the server logs in.
+    pub login: AzureLogin,
+}
+
+/// `keystore.seal.vault`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SealVault {
+    /// The server's URL.
+    pub endpoint: Endpoint,
+    /// The namespace; `None`: no namespace header is sent.
+    pub namespace: Option<String>,
+    /// The mount path of the transit engine. Default `transit`.
+    pub engine: String,
+    /// The name of the key.
+    pub key: String,
+    /// How the server logs in.
+    pub login: VaultLogin,
+    /// TLS towards the server; `key` and `cert` are both there or neither is.
+    pub tls: ClientTls,
+}
+
+pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Error> {
+    let (passphrase, key) = (section.secret("passphrase"), section.secret("key"));
+    let path = |key| section.filled_string(key).map(PathBuf::from);
+    let (key_file, recovery) = (path("key_file"), path("recovery"));
+    let credential = section.filled_string("credential");
+    let block = |key| Some(section.block(key)).filter(Section::is_present);
+    let aws = block("aws").map(|aws| AwsKms::read(&aws, "kesconf: invalid AWS seal"));
+    let azure = block("azure").map(|azure| read_azure(&azure));
+    let vault = block("vault").map(|vault| read_vault(&vault));
+    if !section.is_present() {
+        return Ok(None);
+    }
+    let (aws, azure, vault) = (aws.transpose()?, azure.transpose()?, vault.transpose()?);
+    let named = passphrase.is_some() || key.is_some() || key_file.is_some() || credential.is_some();
+    if !named && aws.is_none() && azure.is_none() && vault.is_none() {
+        let error = section.error("passphrase", "kesconf: invalid keystore seal: nothing to seal with specified");
+        return Err(error.hint("write passphrase, key, key_file, credential, aws, azure or vault"));
+    }
+    Ok(Some(Seal { passphrase, key, key_file, credential, recovery, aws, azure, vault }))
+}
+
+fn read_azure(section: &Section<'_>) -> Result<SealAzure, Error> {
+    const PREFIX: &str = "kesconf: invalid Azure seal";
+    let endpoint = section.filled("endpoint").map(|text| Endpoint::with_scheme(text.as_str()));
+    let key = section.filled_string("key");
+    let login = AzureLogin::read(section, PREFIX);
+
+    let missing = Missing { section, prefix: PREFIX };
+    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified")?;
+    let key = missing.need(key, "key", "no key specified")?;
+    Ok(SealAzure { endpoint, key, login: login? })
+}
+
+fn read_vault(section: &Section<'_>) -> Result<SealVault, Error> {
+    const PREFIX: &str = "kesconf: invalid vault seal";
+    let endpoint = section.filled_string("endpoint").map(Endpoint::new);
+    let namespace = section.filled_string("namespace");
+    let engine = section.filled_string("engine").unwrap_or_else(|| "transit".to_owned());
+    let key = section.filled_string("key");
+    let login = VaultLogin::read(section, namespace.as_deref(), PREFIX);
+    let tls_section = section.block("tls");
+    let tls = ClientTls::read(&tls_section);
+
+    let missing = Missing { section, prefix: PREFIX };
+    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified")?;
+    let key = missing.need(key, "key", "no key specified")?;
+    check_pair(&tls, &tls_section, PREFIX)?;
+    Ok(SealVault { endpoint, namespace, engine, key, login: login?, tls })
+}

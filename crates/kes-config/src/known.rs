@@ -1,0 +1,291 @@
+//! All keys there are, and what is said about others.
+//!
+//! The table is the file's format in one place. Sections assert (in debug builds) that what they read stands here, so a
+//! key cannot be built and forgotten; what is not here is warned about, with the nearest key or the place it belongs to.
+
+use crate::nearest::nearest;
+use crate::section::Context;
+use crate::yaml::{Node, Value};
+
+/// Keys that hold a value. `*` stands for a free name, `[]` for the elements of a list; the blocks in between follow.
+const KEYS: &[&str] = &[
+    "version",
+    "address",
+    "admin.identity",
+    "tls.key",
+    "tls.cert",
+    "tls.password",
+    "tls.auth",
+    "tls.ca",
+    "tls.proxy.identities",
+    "tls.proxy.header.cert",
+    "tls.proxy.admin",
+    "api.*.skip_auth",
+    "api.*.timeout",
+    "policy.*.allow",
+    "policy.*.deny",
+    "policy.*.identities",
+    "cache.expiry.any",
+    "cache.expiry.unused",
+    "cache.expiry.offline",
+    "cache.max_keys",
+    "log.error",
+    "log.audit",
+    "log.format",
+    "log.audit_events",
+    "log.audit_on_full",
+    "log.audit_file.path",
+    "log.audit_file.sync",
+    "keys[].name",
+    "compat.legacy_routes",
+    "compat.legacy_messages",
+    "compat.ephemeral_policies",
+    "compat.policy_match",
+    "compat.skip_auth_any_route",
+    "limits.connections",
+    "limits.rate",
+    "limits.concurrency",
+    "limits.handshake",
+    "limits.header",
+    "limits.idle",
+    "limits.drain",
+    "probe.address",
+    "keystore.fs.path",
+    "keystore.static.key",
+    "keystore.static.file",
+    "keystore.vault.endpoint",
+    "keystore.vault.engine",
+    "keystore.vault.version",
+    "keystore.vault.namespace",
+    "keystore.vault.prefix",
+    "keystore.vault.mode",
+    "keystore.vault.agent",
+    "keystore.vault.transit.engine",
+    "keystore.vault.transit.key",
+    "keystore.vault.approle.engine",
+    "keystore.vault.approle.namespace",
+    "keystore.vault.approle.id",
+    "keystore.vault.approle.secret",
+    "keystore.vault.kubernetes.engine",
+    "keystore.vault.kubernetes.namespace",
+    "keystore.vault.kubernetes.role",
+    "keystore.vault.kubernetes.jwt",
+    "keystore.vault.token.value",
+    "keystore.vault.token.file",
+    "keystore.vault.cert.engine",
+    "keystore.vault.cert.role",
+    "keystore.vault.tls.key",
+    "keystore.vault.tls.cert",
+    "keystore.vault.tls.ca",
+    "keystore.vault.status.ping",
+    "keystore.aws.secretsmanager.endpoint",
+    "keystore.aws.secretsmanager.region",
+    "keystore.aws.secretsmanager.kmskey",
+    "keystore.aws.secretsmanager.prefix",
+    "keystore.aws.secretsmanager.tags.*",
+    "keystore.aws.secretsmanager.credentials.accesskey",
+    "keystore.aws.secretsmanager.credentials.secretkey",
+    "keystore.aws.secretsmanager.credentials.token",
+    "keystore.aws.kms.endpoint",
+    "keystore.aws.kms.region",
+    "keystore.aws.kms.key",
+    "keystore.aws.kms.credentials.accesskey",
+    "keystore.aws.kms.credentials.secretkey",
+    "keystore.aws.kms.credentials.token",
+    "keystore.azure.keyvault.endpoint",
+    "keystore.azure.keyvault.names",
+    "keystore.azure.keyvault.purge",
+    "keystore.azure.keyvault.credentials.tenant_id",
+    "keystore.azure.keyvault.credentials.client_id",
+    "keystore.azure.keyvault.credentials.client_secret",
+    "keystore.azure.keyvault.managed_identity.client_id",
+    "keystore.gcp.secretmanager.project_id",
+    "keystore.gcp.secretmanager.endpoint",
+    "keystore.gcp.secretmanager.scopes",
+    "keystore.gcp.secretmanager.credentials.client_email",
+    "keystore.gcp.secretmanager.credentials.client_id",
+    "keystore.gcp.secretmanager.credentials.private_key_id",
+    "keystore.gcp.secretmanager.credentials.private_key",
+    "keystore.fortanix.sdkms.endpoint",
+    "keystore.fortanix.sdkms.group_id",
+    "keystore.fortanix.sdkms.credentials.key",
+    "keystore.fortanix.sdkms.tls.ca",
+    "keystore.gemalto.keysecure.endpoint",
+    "keystore.gemalto.keysecure.credentials.token",
+    "keystore.gemalto.keysecure.credentials.domain",
+    "keystore.gemalto.keysecure.tls.ca",
+    "keystore.entrust.keycontrol.endpoint",
+    "keystore.entrust.keycontrol.vault_id",
+    "keystore.entrust.keycontrol.box_id",
+    "keystore.entrust.keycontrol.credentials.username",
+    "keystore.entrust.keycontrol.credentials.password",
+    "keystore.entrust.keycontrol.tls.ca",
+    "keystore.generic.endpoint",
+    "keystore.generic.tls.key",
+    "keystore.generic.tls.cert",
+    "keystore.generic.tls.ca",
+    "keystore.kes.endpoint",
+    "keystore.kes.enclave",
+    "keystore.kes.tls.key",
+    "keystore.kes.tls.cert",
+    "keystore.kes.tls.ca",
+    "keystore.seal.passphrase",
+    "keystore.seal.key",
+    "keystore.seal.key_file",
+    "keystore.seal.credential",
+    "keystore.seal.recovery",
+    "keystore.seal.aws.endpoint",
+    "keystore.seal.aws.region",
+    "keystore.seal.aws.key",
+    "keystore.seal.aws.credentials.accesskey",
+    "keystore.seal.aws.credentials.secretkey",
+    "keystore.seal.aws.credentials.token",
+    "keystore.seal.azure.endpoint",
+    "keystore.seal.azure.key",
+    "keystore.seal.azure.credentials.tenant_id",
+    "keystore.seal.azure.credentials.client_id",
+    "keystore.seal.azure.credentials.client_secret",
+    "keystore.seal.azure.managed_identity.client_id",
+    "keystore.seal.vault.endpoint",
+    "keystore.seal.vault.namespace",
+    "keystore.seal.vault.engine",
+    "keystore.seal.vault.key",
+    "keystore.seal.vault.agent",
+    "keystore.seal.vault.approle.engine",
+    "keystore.seal.vault.approle.namespace",
+    "keystore.seal.vault.approle.id",
+    "keystore.seal.vault.approle.secret",
+    "keystore.seal.vault.kubernetes.engine",
+    "keystore.seal.vault.kubernetes.namespace",
+    "keystore.seal.vault.kubernetes.role",
+    "keystore.seal.vault.kubernetes.jwt",
+    "keystore.seal.vault.token.value",
+    "keystore.seal.vault.token.file",
+    "keystore.seal.vault.cert.engine",
+    "keystore.seal.vault.cert.role",
+    "keystore.seal.vault.tls.key",
+    "keystore.seal.vault.tls.cert",
+    "keystore.seal.vault.tls.ca",
+];
+
+/// The vendors and kinds of key stores: the blocks directly below `keystore`.
+pub(crate) const STORES: &[&str] =
+    &["fs", "static", "vault", "aws", "azure", "gcp", "fortanix", "gemalto", "entrust", "generic", "kes"];
+
+/// A key within a block, as a dotted path.
+pub(crate) fn join(block: &str, key: &str) -> String {
+    if block.is_empty() { key.to_owned() } else { format!("{block}.{key}") }
+}
+
+/// Whether a pattern is a key of the table or a block on the way to one.
+pub(crate) fn is_known(pattern: &str) -> bool {
+    let below = |key: &&str| {
+        key.strip_prefix(pattern).is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'.' | b'[')))
+    };
+    KEYS.iter().any(below)
+}
+
+/// The keys directly within a block.
+fn keys_of<'a>(block: &'a str) -> impl Iterator<Item = &'static str> + 'a {
+    let rest = move |key: &'static str| match block {
+        "" => Some(key),
+        _ => key.strip_prefix(block)?.strip_prefix('.'),
+    };
+    KEYS.iter().filter_map(move |key| rest(key)).map(|rest| rest.split(['.', '[']).next().unwrap_or(rest))
+}
+
+/// The blocks that have such a key. Blocks of a store do not count for a key outside: their keys are much alike.
+fn blocks_with(name: &str, block: &str) -> Vec<&'static str> {
+    let mut blocks: Vec<_> = KEYS
+        .iter()
+        .flat_map(|key| key.match_indices(name).map(move |(at, _)| (key, at)))
+        .filter(|(key, at)| matches!(key.as_bytes().get(at + name.len()), None | Some(b'.' | b'[')) && *at > 0)
+        .filter(|(key, at)| key.as_bytes()[at - 1] == b'.' && !name.contains(['.', '*']))
+        .map(|(key, at)| &key[..at - 1])
+        .filter(|found| !found.starts_with("keystore.") || block.starts_with("keystore"))
+        .collect();
+    blocks.dedup();
+    blocks
+}
+
+/// Warns about every key that is not known, and about every `${` that is not replaced.
+pub(crate) fn survey(root: &Node, context: &Context<'_>) {
+    Survey { context }.visit(root, Some(""), "");
+}
+
+struct Survey<'a> {
+    context: &'a Context<'a>,
+}
+
+impl Survey<'_> {
+    /// `pattern` is `None` within a block that is not known itself.
+    fn visit(&self, node: &Node, pattern: Option<&str>, path: &str) {
+        match &node.value {
+            Value::Scalar(scalar) => {
+                if scalar.text.contains("${") && !self.context.is_reference(node) {
+                    self.literal(node.line, path);
+                }
+            }
+            Value::Sequence(items) => {
+                let pattern = pattern.map(|pattern| format!("{pattern}[]"));
+                for (index, item) in items.iter().enumerate() {
+                    self.visit(item, pattern.as_deref(), &format!("{path}[{index}]"));
+                }
+            }
+            Value::Mapping(mapping) => {
+                for entry in &mapping.entries {
+                    let path = join(path, &entry.key);
+                    if entry.key.contains("${") {
+                        self.literal(entry.line, &path);
+                    }
+                    let below = pattern.and_then(|block| self.pattern_of(block, &entry.key, entry.line, &path));
+                    self.visit(&entry.value, below.as_deref(), &path);
+                }
+            }
+        }
+    }
+
+    /// The pattern of a key in a known block, or a warning.
+    fn pattern_of(&self, block: &str, key: &str, line: usize, path: &str) -> Option<String> {
+        let found = [key, "*"].map(|name| join(block, name)).into_iter().find(|pattern| is_known(pattern));
+        // `retry` was honoured up to 2023-02-15; the sample file of the old server and the Operator still write it.
+        if found.is_some() || key == "retry" && block.starts_with("keystore.") || !is_block(block) {
+            return found;
+        }
+        let shown = if block.is_empty() { "the file".to_owned() } else { format!("'{}'", parent(path)) };
+        let message = format!("unknown key '{key}' in {shown}: it has no effect");
+        self.context.warn(self.context.place(line, path), message, advice(key, block));
+        None
+    }
+
+    fn literal(&self, line: usize, path: &str) {
+        let message = "'${' is taken literally here: no environment variable is put in its place";
+        let hint = "a reference is the whole value, `${NAME}`; in `version`, in patterns and in names there is none";
+        self.context.warn(self.context.place(line, path), message, Some(hint.to_owned()));
+    }
+}
+
+/// Whether the table has keys within that pattern: a mapping where a value belongs is refused by whoever reads it.
+fn is_block(pattern: &str) -> bool {
+    keys_of(pattern).next().is_some()
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(parent, _)| parent)
+}
+
+/// What was probably meant.
+fn advice(key: &str, block: &str) -> Option<String> {
+    let places = blocks_with(key, block);
+    if let [place] = places.as_slice() {
+        return Some(format!("'{key}' belongs below '{place}'"));
+    }
+    if let Some(meant) = nearest(key, keys_of(block).filter(|name| *name != "*")) {
+        return Some(format!("did you mean '{meant}'?"));
+    }
+    match places.as_slice() {
+        [] => None,
+        [first, .., last] => Some(format!("'{key}' belongs below '{first}' or '{last}'")),
+        [place] => Some(format!("'{key}' belongs below '{place}'")),
+    }
+}
