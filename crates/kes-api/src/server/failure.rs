@@ -1,0 +1,158 @@
+//! Every answer that is not a success: the only file with status codes for errors.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use kes_keystore::ErrorKind;
+
+use super::operations;
+use crate::wire::text;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A refusal or a fault: what the client may know, and what only the log may.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) body: Body,
+    /// The connection cannot go on: its next bytes are not the beginning of a request.
+    pub(super) close: bool,
+    pub(super) source: Option<Source>,
+}
+
+/// The body of a failure.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// `{"message":"…"}`. Bytes, because a name from the path may be echoed that is no text.
+    Message(Cow<'static, [u8]>),
+    /// The one plain-text answer: an unknown route.
+    PageNotFound,
+    /// 405, with the method that is declared and those that are allowed.
+    WrongMethod { message: String, declared: &'static str, allow: &'static str },
+    /// Refused at the level of HTTP.
+    Empty,
+}
+
+/// What an operation was for; decides the text of a store's failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    Create,
+    Delete,
+    Decrypt,
+    Encrypt,
+    Generate,
+    List,
+    Read,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self { status, body: Body::Message(message.into()), close: false, source: None }
+    }
+
+    pub(super) fn text(status: StatusCode, message: &'static str) -> Self {
+        Self::new(status, message.as_bytes())
+    }
+
+    pub(super) fn bad_request(message: &'static str) -> Self {
+        Self::text(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn forbidden() -> Self {
+        Self::text(StatusCode::FORBIDDEN, text::NOT_AUTHORIZED)
+    }
+
+    pub(super) fn not_found(message: &'static str) -> Self {
+        Self::text(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(super) fn page_not_found() -> Self {
+        Self { status: StatusCode::NOT_FOUND, body: Body::PageNotFound, close: false, source: None }
+    }
+
+    pub(super) fn wrong_method(received: &str, declared: &'static str, allow: &'static str) -> Self {
+        let message = text::wrong_method(received, declared);
+        Self { body: Body::WrongMethod { message, declared, allow }, ..Self::http(StatusCode::METHOD_NOT_ALLOWED) }
+    }
+
+    /// A request that is not HTTP as it should be: no body.
+    pub(super) fn http(status: StatusCode) -> Self {
+        Self { status, body: Body::Empty, close: false, source: None }
+    }
+
+    /// The body did not arrive in time.
+    pub(super) fn body_timeout() -> Self {
+        Self { close: true, ..Self::text(StatusCode::REQUEST_TIMEOUT, text::REQUEST_TIMEOUT) }
+    }
+
+    /// The route's time is over while the server is at work.
+    pub(super) fn timeout() -> Self {
+        Self::text(StatusCode::GATEWAY_TIMEOUT, text::REQUEST_TIMEOUT)
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::text(StatusCode::INTERNAL_SERVER_ERROR, text::INTERNAL)
+    }
+
+    pub(super) fn closing(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    pub(super) fn because(self, source: impl Into<Source>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// A failed operation; `cipher` is what an import asked for.
+    pub(super) fn operation(doing: Doing, error: operations::Error, cipher: &str) -> Self {
+        let failure = match &error {
+            operations::Error::Store(store) => return Self::store(doing, store.clone()),
+            operations::Error::NotAuthentic => Self::bad_request(text::NOT_AUTHENTIC),
+            operations::Error::NoHmacKey => Self::text(StatusCode::CONFLICT, text::NO_HMAC),
+            operations::Error::UnsupportedAlgorithm => {
+                Self::new(StatusCode::NOT_ACCEPTABLE, text::unsupported_algorithm(cipher).into_bytes())
+            }
+            operations::Error::InvalidKeySize => {
+                Self::new(StatusCode::NOT_ACCEPTABLE, text::invalid_key_size(cipher).into_bytes())
+            }
+            operations::Error::Crypto(_) => Self::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                match doing {
+                    Doing::Encrypt => text::ENCRYPT_FAILED,
+                    Doing::Decrypt => text::DECRYPT_FAILED,
+                    _ => text::GENERATE_FAILED,
+                },
+            ),
+        };
+        failure.because(error)
+    }
+
+    /// A failed call to the key store. Its cause is for the log.
+    pub(super) fn store(doing: Doing, error: kes_keystore::Error) -> Self {
+        let failure = match error.kind() {
+            ErrorKind::Exists => return Self::bad_request(text::KEY_EXISTS),
+            ErrorKind::NotFound => return Self::not_found(text::KEY_NOT_FOUND),
+            ErrorKind::Denied => Self::forbidden(),
+            _ => Self::text(
+                StatusCode::BAD_GATEWAY,
+                match doing {
+                    Doing::Create => text::CREATE_FAILED,
+                    Doing::Delete => text::DELETE_FAILED,
+                    Doing::List => text::LIST_FAILED,
+                    Doing::Read | Doing::Decrypt | Doing::Encrypt | Doing::Generate => text::READ_FAILED,
+                },
+            ),
+        };
+        failure.because(error)
+    }
+
+    /// A key store that is not ready.
+    pub(super) fn not_ready(error: kes_keystore::Error) -> Self {
+        let failure = match error.kind() {
+            ErrorKind::Unreachable | ErrorKind::Timeout => {
+                Self::text(StatusCode::GATEWAY_TIMEOUT, text::STORE_UNREACHABLE)
+            }
+            _ => Self::text(StatusCode::BAD_GATEWAY, text::STORE_UNAVAILABLE),
+        };
+        failure.because(error)
+    }
+}

@@ -1,0 +1,230 @@
+//! The HTTP service: sockets, TLS, routes, policies, limits, audit and metrics over a key cache.
+//!
+//! A [`Server`] owns the socket and its threads, a [`State`] is one consistent view of the configuration, and a
+//! [`Handle`] swaps the one inside the other while requests go on.
+//!
+//! # Why it is shaped so
+//!
+//! A decrypt is a microsecond of work inside ten of socket and TLS, so structure matters more than tricks. There is one
+//! single-threaded runtime for each core and one acceptor that gives each connection to the least busy; a request never
+//! changes threads, and what it counts and logs goes into memory of its own core. Store misses and changes leave that
+//! path: they run on the runtime that the key cache was made on.
+
+mod accept;
+mod access;
+mod audit;
+mod body;
+mod call;
+mod connection;
+mod console;
+mod failure;
+mod finish;
+mod guard;
+mod handlers;
+mod lists;
+mod log;
+mod metrics;
+mod moment;
+mod operations;
+mod pace;
+mod path;
+mod quota;
+mod reply;
+mod routes;
+mod service;
+mod shared;
+mod state;
+mod stream;
+mod system;
+mod tls;
+mod worker;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use self::audit::Audit;
+use self::console::Console;
+use self::metrics::Metrics;
+use self::shared::{Shared, Worker};
+
+pub use self::audit::{Events, OnFull};
+pub use self::console::{Sync, Target};
+pub use self::log::{Field, Format, Level, Log};
+pub use self::shared::{Build, Limits};
+pub use self::state::{Logs, Proxy, RequestLimits, Settings, State};
+
+/// Longest wait for changes to the store at a shutdown. They have deadlines of their own.
+const DETACHED: Duration = Duration::from_secs(15);
+
+/// How a server runs, apart from what it serves.
+pub struct Options {
+    /// Limits of connections and time.
+    pub limits: Limits,
+    /// Version and build, as told to clients.
+    pub build: Build,
+    /// Threads that serve; `None` (default): as many as the process may use cores.
+    pub threads: Option<usize>,
+    /// Where the error log goes. Default standard error.
+    pub error_log: Vec<Target>,
+    /// Where audit records go. Default standard output.
+    pub audit_log: Vec<Target>,
+}
+
+impl Options {
+    /// Defaults, for a build.
+    #[must_use]
+    pub fn new(build: Build) -> Self {
+        Self {
+            limits: Limits::default(),
+            build,
+            threads: None,
+            error_log: vec![Target::Stderr],
+            audit_log: vec![Target::Stdout],
+        }
+    }
+}
+
+/// A server whose socket is bound.
+pub struct Server {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    console: Console,
+}
+
+/// A running server, as its owner sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Server {
+    /// Binds the socket. Nothing is accepted before [`Self::serve`].
+    ///
+    /// # Errors
+    /// The operating system's: address in use or not ours, no threads.
+    pub fn bind(address: SocketAddr, state: State, options: Options) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let (console, mut lines) = Console::start(vec![(options.error_log, 1), (options.audit_log, threads.max(1))])?;
+        let audit = Audit::new(lines.pop().expect("two sets were asked for"));
+        let error_lines = lines.pop().and_then(|mut lines| lines.pop()).expect("two sets were asked for");
+        let logs = state.settings.logs;
+        let log = Arc::new(Log::new(error_lines, logs.error, logs.format));
+        let shared = Arc::new(Shared {
+            state: ArcSwap::from_pointee(state),
+            log,
+            audit,
+            workers: (0..threads.max(1)).map(worker).collect(),
+            limits: options.limits,
+            build: options.build,
+            started: Instant::now(),
+            created_at: OffsetDateTime::now_utc(),
+            reported: access::Reported::default(),
+            continuations: lists::Continuations::default(),
+            quotas: quota::Quotas::default(),
+            shutdown: watch::Sender::new(false),
+            detached: watch::Sender::new(0),
+            status: shared::StatusAnswer::default(),
+            reloads: AtomicU64::new(0),
+            reload_failures: AtomicU64::new(0),
+        });
+        shared.configure_logs(logs);
+        Ok(Self { shared, listener, console })
+    }
+
+    /// The address that was bound, with the port that the system chose if it was asked to.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// For swapping the state, logging and shutting down.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Serves until [`Handle::shutdown`], then until requests in flight are answered and changes to the store are done.
+    ///
+    /// # Errors
+    /// The operating system's, if threads cannot be started.
+    pub async fn serve(self) -> io::Result<()> {
+        let Self { shared, listener, console } = self;
+        let workers = worker::start(&shared, listener)?;
+        for finished in workers {
+            // A worker that panicked has dropped its sender; the others are still to be waited for.
+            let _ = finished.await;
+        }
+        let mut detached = shared.detached.subscribe();
+        let _ = tokio::time::timeout(DETACHED, detached.wait_for(|count| *count == 0)).await;
+        // A create whose client was answered "timeout" goes on in the cache.
+        let keys = Arc::clone(&shared.state.load().keys);
+        let _ = tokio::time::timeout(DETACHED, keys.settled()).await;
+        // The last lines are written before anybody may exit.
+        tokio::task::spawn_blocking(move || drop(console)).await.map_err(io::Error::other)
+    }
+}
+
+fn worker(index: usize) -> Arc<Worker> {
+    Arc::new(Worker { index, metrics: Metrics::default(), load: AtomicUsize::new(0), idle: Notify::new() })
+}
+
+impl Handle {
+    /// The state that new requests are judged by.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        self.0.state.load_full()
+    }
+
+    /// The error log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.0.log
+    }
+
+    /// Swaps the whole state. Requests in flight end on the old one; log streams end, so that their readers connect anew
+    /// under the new rules.
+    pub fn reload(&self, state: State) {
+        let logs = state.settings.logs;
+        self.0.state.store(Arc::new(state));
+        self.0.configure_logs(logs);
+        self.0.reported.forget();
+        self.0.status.forget();
+        self.0.audit.stream.close();
+        self.0.log.stream.close();
+        self.0.reloaded();
+    }
+
+    /// Swaps the certificate and what clients must show, for new connections.
+    pub fn reload_tls(&self, state: State) {
+        self.0.state.store(Arc::new(state));
+    }
+
+    /// Counts a reload that failed and left everything as it was.
+    pub fn reload_failed(&self) {
+        self.0.reload_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Stops accepting, ends log streams, and lets [`Server::serve`] return once the rest is done.
+    pub fn shutdown(&self) {
+        self.0.shutdown.send_replace(true);
+        self.0.audit.stream.close();
+        self.0.log.stream.close();
+    }
+}
+
+impl Shared {
+    fn configure_logs(&self, logs: Logs) {
+        self.log.configure(logs.error, logs.format);
+        self.audit.configure(logs.audit, logs.format == Format::Json, logs.events, logs.on_full);
+    }
+}

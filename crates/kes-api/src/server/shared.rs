@@ -1,0 +1,134 @@
+//! What all connections share: the state, the logs, the counters.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::access::Reported;
+use super::audit::Audit;
+use super::lists::Continuations;
+use super::log::Log;
+use super::metrics::Metrics;
+use super::quota::Quotas;
+use super::state::State;
+
+/// Limits of the server itself. They cannot be changed while it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections; further ones are closed at once. `None` (default): as many as the system gives.
+    pub connections: Option<usize>,
+    /// For a TLS handshake. Default 10 s.
+    pub handshake: Duration,
+    /// From the handshake to the first complete request header, and for each later one once it has begun. Default 5 s.
+    pub header: Duration,
+    /// Between requests. Default 90 s.
+    pub idle: Duration,
+    /// For requests in flight when the server shuts down. Default 10 s.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(5),
+            idle: Duration::from_secs(90),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Version and build of the server, as it tells clients.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// Without blanks.
+    pub version: String,
+    /// 40 hex digits, or `<unknown>`.
+    pub commit: String,
+}
+
+/// One thread with its own runtime and counters.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) metrics: Metrics,
+    /// Connections that it serves.
+    pub(super) load: AtomicUsize,
+    /// Fires when the last of them ends.
+    pub(super) idle: Notify,
+}
+
+pub(super) struct Shared {
+    pub(super) state: ArcSwap<State>,
+    pub(super) log: Arc<Log>,
+    pub(super) audit: Audit,
+    pub(super) workers: Vec<Arc<Worker>>,
+    pub(super) limits: Limits,
+    pub(super) build: Build,
+    pub(super) started: Instant,
+    /// Policies and identities were made when the server started: they come from its file.
+    pub(super) created_at: OffsetDateTime,
+    pub(super) reported: Reported,
+    pub(super) continuations: Continuations,
+    pub(super) quotas: Quotas,
+    pub(super) shutdown: watch::Sender<bool>,
+    /// Changes to the store that are under way.
+    pub(super) detached: watch::Sender<usize>,
+    pub(super) status: StatusAnswer,
+    pub(super) reloads: AtomicU64,
+    pub(super) reload_failures: AtomicU64,
+}
+
+impl Shared {
+    /// Counts a change to the store until the guard is dropped; a shutdown waits for it.
+    pub(super) fn detach(self: &Arc<Self>) -> Detached {
+        self.detached.send_modify(|count| *count += 1);
+        Detached(Arc::clone(self))
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.metrics.connections()).sum()
+    }
+
+    pub(super) fn reloaded(&self) {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The last answer to a status request, for as long as it can be called new: a monitoring system that asks a thousand
+/// times a second need not make the store work as often. Bad news is never kept.
+#[derive(Debug, Default)]
+pub(super) struct StatusAnswer(Mutex<Option<(Instant, Bytes)>>);
+
+impl StatusAnswer {
+    const AGE: Duration = Duration::from_millis(20);
+
+    pub(super) fn get(&self) -> Option<Bytes> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < Self::AGE).map(|(_, body)| body.clone())
+    }
+
+    pub(super) fn put(&self, body: Bytes) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), body));
+    }
+
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// A change to the store that outlives its connection.
+pub(super) struct Detached(Arc<Shared>);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.detached.send_modify(|count| *count -= 1);
+    }
+}

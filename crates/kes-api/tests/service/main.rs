@@ -1,0 +1,16 @@
+//! The HTTP service in process, over loopback sockets, with a store in memory that can be told to misbehave.
+//!
+//! Each case asserts what a client, an operator or a monitoring system would notice.
+
+mod access;
+mod audit;
+mod faults;
+mod http1;
+mod http2;
+mod identity;
+mod limits;
+mod lists;
+mod metrics;
+mod proxy;
+mod streams;
+mod support;
