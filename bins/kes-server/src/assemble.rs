@@ -1,0 +1,178 @@
+//! From a configuration to what the server runs on.
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use http::HeaderName;
+use kes_api::server::{
+    Build, Events, Format, Limits, Logs, OnFull, Options, Proxy, RequestLimits, Settings, State, Sync, Target,
+};
+use kes_config::{AuditEvents, ClientAuth, Config};
+use kes_crypto::{KeyType, KeyVersion};
+use kes_identity::{Certificate, Verification, pem, system_roots, trust};
+use kes_keystore::{Cache, ErrorKind};
+use time::OffsetDateTime;
+
+/// A time limit that is switched off.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+pub(crate) fn build() -> Build {
+    Build { version: env!("CARGO_PKG_VERSION").to_owned(), commit: env!("KES_COMMIT").to_owned() }
+}
+
+/// The server's certificate and what it asks of its clients', read from the files that the configuration names.
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: Certificate,
+    pub(crate) verification: Verification,
+}
+
+pub(crate) fn read_tls(tls: &kes_config::Tls) -> anyhow::Result<TlsFiles> {
+    let password = tls.password.as_ref().map(kes_config::Secret::expose);
+    let certificate = Certificate::from_files(&tls.cert, &tls.key, password)
+        .map_err(|error| anyhow!("failed to read TLS certificate: {error}"))?;
+    certificate.require_names().map_err(|error| anyhow!("invalid TLS certificate: {error}"))?;
+    let authorities = match &tls.ca {
+        Some(path) => pem::ca_path(path).map_err(|error| anyhow!("failed to read TLS CA certificates: {error}"))?,
+        None => Vec::new(),
+    };
+    let verification = match tls.auth {
+        ClientAuth::Off => Verification::Any,
+        ClientAuth::On => {
+            let mut roots = system_roots();
+            trust(&mut roots, &authorities).map_err(|error| anyhow!("failed to read TLS CA certificates: {error}"))?;
+            Verification::Roots(Arc::new(roots))
+        }
+    };
+    Ok(TlsFiles { certificate, verification })
+}
+
+/// What the configuration says about requests.
+pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let mut settings = Settings::default();
+    settings.legacy_routes = config.compat.legacy_routes;
+    settings.logs = logs(config);
+    for (path, route) in &config.api {
+        if route.skip_auth {
+            settings.skip_auth(path);
+        }
+        if let Some(timeout) = route.timeout {
+            settings.timeout(path, timeout);
+        }
+    }
+    let count = |limit: Option<u64>| limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+    settings.limits = RequestLimits { rate: count(config.limits.rate), concurrency: count(config.limits.concurrency) };
+    if !config.tls.proxy.identities.is_empty() {
+        let header = config.tls.proxy.header_cert.as_deref().unwrap_or("X-Tls-Client-Cert");
+        settings.proxy = Some(Proxy {
+            identities: config.tls.proxy.identities.iter().cloned().collect::<HashSet<_>>(),
+            header: HeaderName::try_from(header)
+                .with_context(|| format!("invalid tls proxy: header name '{header}'"))?,
+            admin: config.tls.proxy.admin,
+        });
+    }
+    Ok(settings)
+}
+
+fn logs(config: &Config) -> Logs {
+    let level = |level: kes_config::Level| i32::try_from(level.0).unwrap_or(i32::MAX);
+    let on_full = match (config.log.audit_on_full, &config.log.audit_file) {
+        (Some(kes_config::OnFull::Wait), _) | (None, Some(_)) => OnFull::Wait,
+        _ => OnFull::Drop,
+    };
+    Logs {
+        error: level(config.log.error),
+        audit: level(config.log.audit),
+        format: match config.log.format {
+            kes_config::Format::Text => Format::Text,
+            kes_config::Format::Json => Format::Json,
+        },
+        events: match config.log.audit_events {
+            AuditEvents::All => Events::All,
+            AuditEvents::Mutations => Events::Mutations,
+        },
+        on_full,
+    }
+}
+
+/// What cannot change while the server runs.
+pub(crate) fn options(config: &Config) -> anyhow::Result<Options> {
+    let limits = &config.limits;
+    let mut options = Options::new(build());
+    options.limits = Limits {
+        connections: limits.connections.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+        handshake: limits.handshake.unwrap_or(NEVER),
+        header: limits.header.unwrap_or(NEVER),
+        idle: limits.idle.unwrap_or(NEVER),
+        drain: limits.drain,
+    };
+    if let Some(audit) = &config.log.audit_file {
+        let file = open_log(&audit.path)?;
+        let sync = match audit.sync {
+            kes_config::Sync::Off => Sync::Off,
+            kes_config::Sync::Interval => Sync::Interval,
+            kes_config::Sync::Always => Sync::Always,
+        };
+        options.audit_log.push(Target::File { file, sync });
+    }
+    Ok(options)
+}
+
+fn open_log(path: &Path) -> anyhow::Result<std::fs::File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path).with_context(|| format!("cannot open the audit log {}", path.display()))
+}
+
+/// A whole state: TLS files read, store connected, predefined keys there. With `running`, store and cache are taken over
+/// from it if their sections have not changed.
+pub(crate) async fn state(config: &mut Config, running: Option<(&State, &Config)>) -> anyhow::Result<State> {
+    let tls = read_tls(&config.tls)?;
+    let settings = settings(config)?;
+    let policies = std::mem::take(&mut config.policies);
+    let admin = config.admin.as_str();
+    let same_store = running.filter(|(_, old)| old.store.same_as(&config.store));
+    let state = match same_store {
+        Some((state, old)) if old.cache == config.cache => {
+            state.with_configuration(admin, policies, &tls.certificate, tls.verification, settings)?
+        }
+        other => {
+            let store = match other {
+                Some((state, _)) => Arc::clone(state.keys().store()),
+                None => config.open_store().await.map_err(|error| anyhow!("{error}"))?,
+            };
+            let keys = Cache::new(store, config.cache.clone());
+            State::new(admin, policies, keys, &tls.certificate, tls.verification, settings)?
+        }
+    };
+    predefine(config, &state).await?;
+    Ok(state)
+}
+
+/// Creates the keys of the `keys` section that do not exist yet.
+async fn predefine(config: &Config, state: &State) -> anyhow::Result<()> {
+    for name in &config.keys {
+        let key = KeyVersion::generate(KeyType::preferred(), OffsetDateTime::now_utc(), config.admin.as_str())?;
+        match state.keys().create(name, key).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Exists => {}
+            Err(error) => {
+                return Err(
+                    anyhow::Error::new(error).context(format!("failed to create key '{name}' of the 'keys' section"))
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where to bind.
+pub(crate) fn address(config: &Config) -> SocketAddr {
+    config.address.socket_addr()
+}

@@ -1,0 +1,30 @@
+//! What the process does to itself so that keys do not leave it by accident.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static MEMORY_LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// No core dumps, no debugger of another user, and no page of ours in swap where the system permits that.
+pub(crate) fn harden() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::mm::{MlockAllFlags, mlockall};
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+        // Cannot fail with this value on any Linux; if it does, resource limits below still hold.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        // On fault: untouched parts of thread stacks and arenas must not become resident.
+        let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+        MEMORY_LOCKED.store(mlockall(flags).is_ok(), Ordering::Relaxed);
+    }
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+}
+
+/// Whether memory could be locked; needs `CAP_IPC_LOCK` or a large `RLIMIT_MEMLOCK`.
+pub(crate) fn memory_is_locked() -> bool {
+    MEMORY_LOCKED.load(Ordering::Relaxed)
+}

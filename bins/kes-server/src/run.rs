@@ -1,0 +1,262 @@
+//! The life of the process: start, signals, reloads, stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use kes_api::server::{Handle, Level, Options, Server, State};
+use kes_config::{Config, File};
+use time::OffsetDateTime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::arguments::Arguments;
+use crate::banner::{self, Facts};
+use crate::watch::Fingerprint;
+use crate::{assemble, dev};
+
+/// How often files are looked at.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// Runs the server until it is told to stop.
+///
+/// The runtime of this thread is the one for slow work: store calls, timers, reloads. Requests are served by threads of
+/// the server's own.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    for warning in arguments.deprecated() {
+        banner::warn(&warning);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = Signals::new()?;
+        match &arguments.config {
+            Some(path) => serve_config(path.clone(), arguments, signals).await,
+            None => serve_dev(arguments, signals).await,
+        }
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("cannot handle signals");
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal that the server acts on.
+    async fn next(&mut self) -> Wanted {
+        tokio::select! {
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.hangup.recv() => Wanted::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await == Wanted::Reload {}
+    }
+}
+
+/// What the operator wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Stop,
+    Reload,
+}
+
+async fn serve_dev(arguments: &Arguments, mut signals: Signals) -> anyhow::Result<()> {
+    let dev = dev::assemble(arguments.addr.as_deref())?;
+    let server = bind(dev.address, dev.state, Options::new(assemble::build()))?;
+    let handle = server.handle();
+    let address = server.local_addr()?;
+    banner::warn("development mode: keys are in memory only, and gone when the server stops");
+    banner::show(&Facts::of_dev(&dev.api_key), &handle.state(), address, "Server is up and running...");
+    let serving = tokio::spawn(server.serve());
+    while signals.next().await == Wanted::Reload {
+        banner::tell("SIGHUP signal received. There is no configuration to reload in development mode.");
+    }
+    stop(&handle, serving, signals).await
+}
+
+async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals) -> anyhow::Result<()> {
+    let mut reloader = Reloader { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
+    let starting = async {
+        let mut config = reloader.read()?;
+        let options = assemble::options(&config)?;
+        let state = assemble::state(&mut config, None).await?;
+        anyhow::Ok((config, options, state))
+    };
+    // A store that does not answer must not keep the process from being stopped.
+    let (mut config, options, state) = tokio::select! {
+        started = starting => started?,
+        () = signals.stop() => return Ok(()),
+    };
+    let server = bind(assemble::address(&config), state, options)?;
+    let handle = server.handle();
+    let address = server.local_addr()?;
+    let mut config_file = Fingerprint::of_config(&reloader.path);
+    let mut tls_files = Fingerprint::of_tls(&config);
+    warn_about_expiry(&handle);
+    banner::show(&Facts::of(&config), &handle.state(), address, "Server is up and running...");
+    let serving = tokio::spawn(server.serve());
+    let mut watch = tokio::time::interval(WATCH);
+    loop {
+        let reason = tokio::select! {
+            wanted = signals.next() => match wanted {
+                Wanted::Stop => break,
+                Wanted::Reload => Some("SIGHUP signal"),
+            },
+            _ = watch.tick() => {
+                let now = Fingerprint::of_config(&reloader.path);
+                (now != config_file).then_some("changed configuration file")
+            }
+        };
+        if let Some(reason) = reason {
+            // Looked at before it is read: a change in between is then seen at the next look.
+            config_file = Fingerprint::of_config(&reloader.path);
+            reloader.reload(reason, &handle, &mut config, address).await;
+            tls_files = Fingerprint::of_tls(&config);
+        } else if Fingerprint::of_tls(&config) != tls_files {
+            tls_files = Fingerprint::of_tls(&config);
+            reload_tls(&handle, &config);
+        }
+    }
+    stop(&handle, serving, signals).await
+}
+
+fn bind(address: SocketAddr, state: State, options: Options) -> anyhow::Result<Server> {
+    Server::bind(address, state, options).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "\nhint: another process listens there; choose another 'address' or stop it"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "\nhint: ports below 1024 need CAP_NET_BIND_SERVICE; the usual port of kes is 7373"
+            }
+            _ => "",
+        };
+        let text = error.to_string();
+        let words = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
+        anyhow!("listen tcp {address}: bind: {words}{hint}")
+    })
+}
+
+struct Reloader {
+    path: PathBuf,
+    addr: Option<String>,
+    root: Option<String>,
+}
+
+impl Reloader {
+    fn read(&self) -> anyhow::Result<Config> {
+        let mut file = File::read(&self.path).map_err(|error| anyhow!("{error}"))?;
+        if let Some(addr) = &self.addr {
+            file = file.address(addr.clone());
+        }
+        if let Some(root) = &self.root {
+            file = file.root(root.clone());
+        }
+        let loaded = file.load().map_err(|error| anyhow!("{error}"))?;
+        banner::warnings(&loaded.warnings);
+        warn_about_missing(&loaded.config);
+        Ok(loaded.config)
+    }
+
+    /// All or nothing: after an error the running state stays as it was.
+    async fn reload(&mut self, reason: &str, handle: &Handle, config: &mut Config, address: SocketAddr) {
+        banner::tell(&format!("{reason} received. Reloading configuration..."));
+        match self.try_reload(handle, config).await {
+            Ok(new) => {
+                if new.address != config.address {
+                    banner::warn(&format!(
+                        "'address' changed to {}: the old one stays until a restart",
+                        new.address.as_str()
+                    ));
+                }
+                *config = new;
+                warn_about_expiry(handle);
+                let last_line = format!("Reloading configuration after {reason} completed.");
+                banner::show(&Facts::of(config), &handle.state(), address, &last_line);
+            }
+            Err(error) => {
+                handle.reload_failed();
+                banner::tell(&format!("Failed to reload server config: {error:#}"));
+                handle.log().write(Level::Error, "the configuration could not be reloaded; the old one stays", &[]);
+            }
+        }
+    }
+
+    async fn try_reload(&self, handle: &Handle, config: &Config) -> anyhow::Result<Config> {
+        let mut new = self.read()?;
+        let running = handle.state();
+        let state = assemble::state(&mut new, Some((&running, config))).await?;
+        handle.reload(state);
+        Ok(new)
+    }
+}
+
+/// New connections get the new certificate and trust; nothing else changes.
+fn reload_tls(handle: &Handle, config: &Config) {
+    let swapped = assemble::read_tls(&config.tls)
+        .and_then(|tls| Ok(handle.state().with_tls(&tls.certificate, tls.verification)?));
+    match swapped {
+        Ok(state) => {
+            handle.reload_tls(state);
+            handle.log().write(Level::Info, "TLS files changed: new connections get the new certificate", &[]);
+            warn_about_expiry(handle);
+        }
+        Err(error) => {
+            handle.reload_failed();
+            banner::tell(&format!("Failed to reload TLS configuration: {error:#}"));
+        }
+    }
+}
+
+/// What a file may ask for and this release does not have. None of it changes where keys live or who may use them.
+fn warn_about_missing(config: &Config) {
+    if config.probe.address.is_some() {
+        banner::warn("this release has no 'probe.address' support: use api./v1/ready.skip_auth for probes");
+    }
+    if config.compat.legacy_messages {
+        banner::warn("this release has no 'compat.legacy_messages' support: error texts are those of 2025");
+    }
+}
+
+/// Clients refuse an expired certificate, and then everything stops at once.
+fn warn_about_expiry(handle: &Handle) {
+    let expires = handle.state().certificate_expires();
+    let left = expires - OffsetDateTime::now_utc();
+    if left.is_negative() {
+        handle.log().write(
+            Level::Error,
+            "the server's certificate has expired: clients will refuse it",
+            &[("expired", &expires)],
+        );
+    } else if left < time::Duration::days(30) {
+        let text = format!("the server's certificate expires in {} days", left.whole_days());
+        handle.log().write(Level::Warn, text, &[("expires", &expires)]);
+    }
+}
+
+/// Lets requests in flight finish; a second signal ends the process at once.
+async fn stop(
+    handle: &Handle,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    handle.shutdown();
+    banner::say("\n=> Stopping server... Goodbye.");
+    tokio::select! {
+        served = serving => Ok(served??),
+        () = signals.stop() => std::process::exit(1),
+    }
+}

@@ -1,0 +1,76 @@
+//! Files that may change under a running server: looked at every few seconds, through symbolic links.
+//!
+//! Kubernetes replaces a volume's files by swapping one link, editors by renaming; neither can be missed by looking at
+//! what the paths lead to.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use kes_config::Config;
+
+/// What a set of paths led to when it was looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(Vec<(PathBuf, Option<Seen>)>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    modified: Option<SystemTime>,
+    length: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Fingerprint {
+    fn take(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(paths.into_iter().map(|path| (path.clone(), look(&path))).collect())
+    }
+
+    pub(crate) fn of_config(path: &Path) -> Self {
+        Self::take([path.to_owned()])
+    }
+
+    pub(crate) fn of_tls(config: &Config) -> Self {
+        let mut paths = vec![config.tls.cert.clone(), config.tls.key.clone()];
+        if let Some(ca) = &config.tls.ca {
+            paths.push(ca.clone());
+            let entries = std::fs::read_dir(ca).into_iter().flatten().flatten();
+            let mut inside: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            inside.sort();
+            paths.extend(inside);
+        }
+        Self::take(paths)
+    }
+}
+
+fn look(path: &Path) -> Option<Seen> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some(Seen {
+        modified: metadata.modified().ok(),
+        length: metadata.len(),
+        #[cfg(unix)]
+        inode: std::os::unix::fs::MetadataExt::ino(&metadata),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swapped_link_is_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("one", "a"), ("two", "b")] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("config.yml"), text).unwrap();
+        }
+        let (data, file) = (dir.path().join("..data"), dir.path().join("..data/config.yml"));
+        std::os::unix::fs::symlink("one", &data).unwrap();
+        let before = Fingerprint::of_config(&file);
+        assert_eq!(before, Fingerprint::of_config(&file));
+        std::os::unix::fs::symlink("two", dir.path().join("..new")).unwrap();
+        std::fs::rename(dir.path().join("..new"), &data).unwrap();
+        assert_ne!(before, Fingerprint::of_config(&file));
+        std::fs::remove_file(&data).unwrap();
+        assert_ne!(before, Fingerprint::of_config(&file), "and so is one that is gone");
+    }
+}
