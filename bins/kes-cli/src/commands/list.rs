@@ -1,0 +1,74 @@
+//! Lists of names: `kes ls`, `kes key ls`.
+
+use kes_client::Names;
+
+use crate::args::{Global, Ls, Pattern};
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, Output};
+use crate::{glob, online};
+
+/// What is listed: its header, and how errors call it.
+#[derive(Clone, Copy)]
+enum What {
+    Keys,
+    Identities,
+    Policies,
+}
+
+/// `kes ls`.
+pub(crate) fn all(global: &Global, output: &Output, ls: &Ls) -> Outcome {
+    let what = match (ls.policy, ls.identity) {
+        (true, true) => {
+            let text = "'-p / --policy' and '-i / --identity' must not be used at the same time";
+            return Err(Failure { status: crate::failure::Status::Usage, ..Failure::new(text) });
+        }
+        (true, false) => What::Policies,
+        (false, true) => What::Identities,
+        (false, false) => What::Keys,
+    };
+    let pattern = ls.pattern.as_deref().unwrap_or_default();
+    show(output, what, &fetch(global, what, pattern, usize::MAX)?)
+}
+
+/// `kes key ls`.
+pub(crate) fn keys(global: &Global, output: &Output, pattern: &Pattern) -> Outcome {
+    let text = pattern.pattern.as_deref().unwrap_or_default();
+    let names = fetch(global, What::Keys, text, pattern.limit.unwrap_or(usize::MAX));
+    show(output, What::Keys, &names.map_err(|failure| failure.while_doing("failed to list keys"))?)
+}
+
+fn fetch(global: &Global, what: What, pattern: &str, limit: usize) -> Outcome<Vec<String>> {
+    let is_glob = glob::is_glob(pattern);
+    let prefix = if is_glob { glob::literal_prefix(pattern) } else { pattern };
+    online(global, async |client| {
+        let mut list: Names = match what {
+            What::Keys => client.list_keys(prefix)?,
+            What::Identities => client.list_identities(prefix)?,
+            What::Policies => client.list_policies(prefix)?,
+        };
+        let mut names = Vec::new();
+        while names.len() < limit
+            && let Some(name) = list.next().await?
+        {
+            if !is_glob || glob::matches(pattern, &name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    })
+}
+
+fn show(output: &Output, what: What, names: &[String]) -> Outcome {
+    if let Some(document) = output.document(&names)? {
+        return output::print(document);
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let header = match what {
+        What::Keys => "Key",
+        What::Identities => "Identity",
+        What::Policies => "Policy",
+    };
+    output::print(format!("{}\n{}\n", output.underline(header), names.join("\n")))
+}

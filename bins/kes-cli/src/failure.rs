@@ -1,0 +1,165 @@
+//! How a command ends badly: what it prints and the status it leaves.
+
+use std::error::Error as StdError;
+use std::process::ExitCode;
+
+use kes_client::{Error as ClientError, Reason, TlsProblem};
+
+/// Exit statuses. 0, 1 and 2 mean what they always meant; the others tell scripts what they had to guess from texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Anything that has no status of its own.
+    General = 1,
+    /// The command line is wrong, or asks for nothing.
+    Usage = 2,
+    /// A key, policy or identity is not there.
+    NotFound = 3,
+    /// It is there already.
+    Exists = 4,
+    /// The server's policy does not allow it.
+    NotAuthorized = 5,
+    /// No connection, or one side refused the other's certificate.
+    Connection = 6,
+    /// The server is there, its key store is not.
+    StoreUnavailable = 7,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    /// What happened, in one line without `Error: `; empty if nothing is to be said.
+    pub(crate) text: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { status: Status::General, text: text.into(), hint: None }
+    }
+
+    /// A mistake in the command line of `command`, such as `kes key ls`.
+    pub(crate) fn usage(text: impl Into<String>, command: &str) -> Self {
+        let text = format!("{}. See '{command} --help'", text.into());
+        Self { status: Status::Usage, text, hint: None }
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self { status: Status::Interrupted, text: String::new(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts what was tried before the cause: `failed to create key "a": …`.
+    pub(crate) fn while_doing(mut self, what: impl std::fmt::Display) -> Self {
+        self.text = format!("{what}: {}", self.text);
+        self
+    }
+
+    /// The error and its causes, joined.
+    pub(crate) fn of(error: &dyn StdError) -> Self {
+        Self::new(chain(error))
+    }
+}
+
+/// `error: cause: cause of the cause`.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let failure = Self { status: status(&error), ..Self::of(&error) };
+        match hint(&error) {
+            Some(text) => failure.hint(text),
+            None => failure,
+        }
+    }
+}
+
+fn status(error: &ClientError) -> Status {
+    match error {
+        ClientError::Connection { .. } | ClientError::Timeout { .. } | ClientError::Tls(_) => Status::Connection,
+        ClientError::Server(refusal) => match (refusal.reason(), refusal.status()) {
+            (Some(Reason::KeyNotFound | Reason::PolicyNotFound | Reason::IdentityNotFound), _) => Status::NotFound,
+            (Some(Reason::KeyExists | Reason::PolicyExists | Reason::IdentityExists), _) => Status::Exists,
+            (_, 403) => Status::NotAuthorized,
+            (_, 502 | 504) => Status::StoreUnavailable,
+            _ => Status::General,
+        },
+        _ => Status::General,
+    }
+}
+
+fn hint(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Tls(tls) => Some(match tls.problem() {
+            TlsProblem::UnknownIssuer => format!("{}, with --ca-path FILE", tls.hint()),
+            _ => tls.hint(),
+        }),
+        ClientError::Server(refusal) if refusal.status() == 403 => Some(
+            "does a policy in the server's configuration name this identity (kes identity of KEY), and allow this?"
+                .into(),
+        ),
+        ClientError::Server(refusal) if refusal.reason() == Some(Reason::Decrypt) => {
+            Some("key, ciphertext and context must be those that were used for sealing".into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kes_client::ServerError;
+
+    use super::*;
+
+    #[test]
+    fn refusals_have_their_own_statuses() {
+        for (status, message, expected) in [
+            (404, "key does not exist", Status::NotFound),
+            (404, "404 page not found\n", Status::General),
+            (400, "key already exists", Status::Exists),
+            (400, "invalid request body", Status::General),
+            (403, "not authorized: insufficient permissions", Status::NotAuthorized),
+            (502, "failed to read key", Status::StoreUnavailable),
+            (504, "key store is not reachable", Status::StoreUnavailable),
+            (500, "failed to encrypt plaintext", Status::General),
+        ] {
+            assert_eq!(
+                Failure::from(ClientError::from(ServerError::new(status, message))).status,
+                expected,
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_tried_stands_before_the_cause() {
+        let failure = Failure::from(ClientError::from(ServerError::new(400, "key already exists")));
+        assert_eq!(
+            failure.while_doing("failed to create key \"a\"").text,
+            "failed to create key \"a\": key already exists"
+        );
+    }
+}
