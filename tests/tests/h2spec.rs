@@ -1,0 +1,59 @@
+//! HTTP/2 conformance: h2spec through a forwarder that adds the client certificate it cannot send.
+
+use kes_tests::{Credential, Home, Kind, Server, checkout, peer};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Cases of h2spec in which hyper answers otherwise than h2spec asks, none of which harms a client or the server.
+const KNOWN: &[&str] = &[];
+
+#[test]
+#[ignore = "needs h2spec and python3: peers/peers.sh install h2spec"]
+fn http_2_is_spoken_as_written() {
+    let home = Home::new();
+    let admin = Credential::from_seed(0);
+    home.write_credential("admin", &admin);
+    let server =
+        Server::start(Kind::Ours, &home, &home.config("admin: {identity: disabled}\nlog: {error: off, audit: off}"));
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let file = |name: &str| home.path().join(name);
+    let forwarder = Command::new("python3")
+        .arg(checkout().join("peers/mtls-forward.py"))
+        .args([port.to_string(), server.address().port().to_string()])
+        .args([file("server.crt"), file("admin.crt"), file("admin.key")])
+        .arg("h2")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null()) // it complains of connections that h2spec cuts
+        .spawn();
+    let _forwarder = Running(forwarder.expect("python3 starts"));
+    let start = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the forwarder does not listen");
+        std::thread::yield_now();
+    }
+
+    let output = Command::new(peer("h2spec"))
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-o", "3", "--path", "/version"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("h2spec starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    // After the summary of failures each failed case stands on a line of its own, behind a cross.
+    let failures = text.split("Failures:").nth(1).unwrap_or_default();
+    let failed: Vec<&str> = failures.lines().filter_map(|line| line.trim().strip_prefix("× ")).collect();
+    let unknown: Vec<&&str> = failed.iter().filter(|case| !KNOWN.iter().any(|known| case.contains(known))).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+    assert!(text.contains("145 tests"), "h2spec ran to its end");
+}

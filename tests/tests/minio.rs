@@ -1,0 +1,50 @@
+//! Real MinIO and `mc` against our server. The checks stand in `peers/minio-e2e.sh`, one line each.
+
+use kes_tests::{Credential, Home, Kind, Server, checkout, peer};
+use std::process::{Command, Stdio};
+
+/// Runs the script; answers whether it succeeded and what it said.
+fn run(variables: &[(&str, &str)]) -> (bool, String) {
+    let home = Home::new();
+    let (admin, minio) = (Credential::from_seed(0), Credential::from_seed(1));
+    // What MinIO's documentation asks for, and nothing else.
+    let policy = format!(
+        "admin: {{identity: {}}}\npolicy: {{minio: {{allow: [/v1/key/create/*, /v1/key/generate/*, /v1/key/decrypt/*, /v1/key/bulk/decrypt, \
+         /v1/key/list/*, /v1/key/describe/*, /v1/status, /v1/metrics, /v1/log/audit, /v1/log/error, /v1/api], identities: [{}]}}}}\nlog: {{error: on, audit: off}}",
+        admin.identity(),
+        minio.identity()
+    );
+    let server = Server::start(Kind::Ours, &home, &home.config(&policy));
+    let output = Command::new(checkout().join("peers/minio-e2e.sh"))
+        .arg(format!("https://{}", server.address()))
+        .arg(home.path().join("server.crt"))
+        .arg(Credential::api_key(1))
+        .env("MINIO_BIN", peer("minio"))
+        .env("MC_BIN", peer("mc"))
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the script starts");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    (output.status.success(), text)
+}
+
+#[test]
+#[ignore = "needs MinIO and mc: peers/peers.sh install minio mc"]
+fn todays_minio_seals_and_opens_with_it() {
+    let (success, text) = run(&[]);
+    println!("{text}");
+    assert!(success && text.ends_with("71 passed, 0 failed\n"));
+}
+
+#[test]
+#[ignore = "needs MinIO, mc and the MinIO of 2021: peers/peers.sh install minio mc minio-2021"]
+fn the_minio_of_2021_seals_with_it_and_todays_reads_that() {
+    let old = peer("minio-2021");
+    let new = peer("minio");
+    let variables =
+        [("LEGACY", "1"), ("MINIO_BIN", old.to_str().expect("UTF-8")), ("MINIO_NEW", new.to_str().expect("UTF-8"))];
+    let (success, text) = run(&variables);
+    println!("{text}");
+    assert!(success && text.ends_with("19 passed, 0 failed\n"));
+}
