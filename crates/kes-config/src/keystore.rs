@@ -146,7 +146,9 @@ impl Store {
         match &self.backend {
             Backend::Fs(fs) => self.open_directory(fs).await,
             Backend::Static(Static { key }) => self.open_static(key),
-            other => Err(unsupported(other.name()).at(self.place.clone()).hint("the stores of this release are: fs, static")),
+            other => {
+                Err(unsupported(other.name()).at(self.place.clone()).hint("the stores of this release are: fs, static"))
+            }
         }
     }
 

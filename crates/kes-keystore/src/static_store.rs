@@ -109,7 +109,10 @@ impl KeyStore for Store {
 mod tests {
     #[tokio::test]
     async fn minios_spellings_are_read_and_the_key_is_its_own_hmac_key() {
-        for text in ["my-key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "my-key:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"] {
+        for text in [
+            "my-key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            "my-key:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n",
+        ] {
             let store = Store::parse(text).unwrap();
             assert_eq!(store.describe(), "Static Key: my-key");
             let key = KeyVersion::parse(store.get(store.name()).await.unwrap().expose()).unwrap();

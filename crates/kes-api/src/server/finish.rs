@@ -58,7 +58,12 @@ fn render(reply: Reply, in_flight: InFlight) -> Response<ResponseBody> {
         Reply::Secret(bytes) => (JSON, Bytes::from_owner(Wiped(bytes))),
         Reply::Metrics(page) => (METRICS, page.into()),
         Reply::Lines(bytes) => (NDJSON, bytes.into()),
-        Reply::Empty => return Response::new(ResponseBody::full(Bytes::new(), in_flight)),
+        Reply::Empty => {
+            let mut response = Response::new(ResponseBody::full(Bytes::new(), in_flight));
+            // On h2 the library says nothing of a body that is not there.
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            return response;
+        }
         Reply::Events(receiver) => {
             let mut response = Response::new(ResponseBody::events(receiver, in_flight));
             response.headers_mut().insert(CONTENT_TYPE, NDJSON);
