@@ -88,7 +88,7 @@ async fn serve_dev(arguments: &Arguments, mut signals: Signals) -> anyhow::Resul
 }
 
 async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals) -> anyhow::Result<()> {
-    let mut reloader = Reloader { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
+    let reloader = Reloader { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
     let starting = async {
         let mut config = reloader.read()?;
         let options = assemble::options(&config)?;
@@ -172,7 +172,7 @@ impl Reloader {
     }
 
     /// All or nothing: after an error the running state stays as it was.
-    async fn reload(&mut self, reason: &str, handle: &Handle, config: &mut Config, address: SocketAddr) {
+    async fn reload(&self, reason: &str, handle: &Handle, config: &mut Config, address: SocketAddr) {
         banner::tell(&format!("{reason} received. Reloading configuration..."));
         match self.try_reload(handle, config).await {
             Ok(new) => {
