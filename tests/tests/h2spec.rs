@@ -15,9 +15,6 @@ impl Drop for Running {
     }
 }
 
-/// Cases of h2spec in which hyper answers otherwise than h2spec asks, none of which harms a client or the server.
-const KNOWN: &[&str] = &[];
-
 #[test]
 #[ignore = "needs h2spec and python3: peers/peers.sh install h2spec"]
 fn http_2_is_spoken_as_written() {
@@ -50,10 +47,5 @@ fn http_2_is_spoken_as_written() {
         .expect("h2spec starts");
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}");
-    // After the summary of failures each failed case stands on a line of its own, behind a cross.
-    let failures = text.split("Failures:").nth(1).unwrap_or_default();
-    let failed: Vec<&str> = failures.lines().filter_map(|line| line.trim().strip_prefix("× ")).collect();
-    let unknown: Vec<&&str> = failed.iter().filter(|case| !KNOWN.iter().any(|known| case.contains(known))).collect();
-    assert!(unknown.is_empty(), "{unknown:#?}");
-    assert!(text.contains("145 tests"), "h2spec ran to its end");
+    assert!(text.contains("145 tests, 145 passed, 0 skipped, 0 failed"), "h2spec is content with all of it");
 }

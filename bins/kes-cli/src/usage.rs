@@ -8,6 +8,9 @@ use clap::{Command, CommandFactory};
 use crate::args::Cli;
 use crate::failure::Failure;
 
+/// Commands of MinIO KES that are not there yet, or whose time is over.
+const LATER: &[&str] = &["enclave", "init", "log", "metric", "migrate", "policy", "secret", "update"];
+
 /// The failure behind clap's error.
 pub(crate) fn failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
     let context = |kind| match error.get(kind) {
@@ -15,7 +18,10 @@ pub(crate) fn failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
         Some(ContextValue::Strings(texts)) => texts.join(" "),
         _ => String::new(),
     };
-    let command = command(arguments);
+    // Behind the name of no command (`kes policy ls`) nothing names one.
+    let wrong = context(ContextKind::InvalidSubcommand);
+    let named = arguments.iter().position(|argument| !wrong.is_empty() && *argument == *wrong);
+    let command = command(&arguments[..named.unwrap_or(arguments.len())]);
     let argument = context(ContextKind::InvalidArg);
     let text = match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => format!("unknown flag: {argument}"),
@@ -27,8 +33,11 @@ pub(crate) fn failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
             "too many arguments".into()
         }
         ErrorKind::InvalidSubcommand => {
+            if command == "kes" && LATER.contains(&wrong.as_str()) {
+                return Failure::new(format!("this release has no 'kes {wrong}' command"));
+            }
             let what = command.strip_prefix("kes ").unwrap_or(&command);
-            format!("\"{}\" is not a {what} command", context(ContextKind::InvalidSubcommand))
+            format!("\"{wrong}\" is not a {what} command")
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation if context(ContextKind::InvalidValue).is_empty() => {
             format!("flag needs an argument: {}", flag(&argument))

@@ -10,7 +10,7 @@ use clap::Parser;
 /// Clients prove who they are by TLS certificates, a policy says what they may do, and keys are kept in the store that
 /// the configuration names.
 #[derive(Debug, Parser)]
-#[command(name = "kes-server", version = VERSION, after_help = EXAMPLES)]
+#[command(name = "kes-server", version = VERSION, after_help = EXAMPLES, args_override_self = true)]
 pub(crate) struct Arguments {
     /// Configuration file
     #[arg(long, value_name = "FILE", env = "KES_CONFIG", conflicts_with = "dev", required_unless_present = "dev")]

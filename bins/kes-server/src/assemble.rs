@@ -7,48 +7,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use http::HeaderName;
 use kes_api::server::{
     Build, Events, Format, Limits, Logs, OnFull, Options, Proxy, RequestLimits, Settings, State, Sync, Target,
 };
-use kes_config::{AuditEvents, ClientAuth, Config};
+use kes_config::{AuditEvents, Config};
 use kes_crypto::{KeyType, KeyVersion};
-use kes_identity::{Certificate, Verification, pem, system_roots, trust};
 use kes_keystore::{Cache, ErrorKind};
 use time::OffsetDateTime;
+
+use crate::tls_files;
 
 /// A time limit that is switched off.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 pub(crate) fn build() -> Build {
     Build { version: env!("CARGO_PKG_VERSION").to_owned(), commit: env!("KES_COMMIT").to_owned() }
-}
-
-/// The server's certificate and what it asks of its clients', read from the files that the configuration names.
-pub(crate) struct TlsFiles {
-    pub(crate) certificate: Certificate,
-    pub(crate) verification: Verification,
-}
-
-pub(crate) fn read_tls(tls: &kes_config::Tls) -> anyhow::Result<TlsFiles> {
-    let password = tls.password.as_ref().map(kes_config::Secret::expose);
-    let certificate = Certificate::from_files(&tls.cert, &tls.key, password)
-        .map_err(|error| anyhow!("failed to read TLS certificate: {error}"))?;
-    certificate.require_names().map_err(|error| anyhow!("invalid TLS certificate: {error}"))?;
-    let authorities = match &tls.ca {
-        Some(path) => pem::ca_path(path).map_err(|error| anyhow!("failed to read TLS CA certificates: {error}"))?,
-        None => Vec::new(),
-    };
-    let verification = match tls.auth {
-        ClientAuth::Off => Verification::Any,
-        ClientAuth::On => {
-            let mut roots = system_roots();
-            trust(&mut roots, &authorities).map_err(|error| anyhow!("failed to read TLS CA certificates: {error}"))?;
-            Verification::Roots(Arc::new(roots))
-        }
-    };
-    Ok(TlsFiles { certificate, verification })
 }
 
 /// What the configuration says about requests.
@@ -70,8 +45,10 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         let header = config.tls.proxy.header_cert.as_deref().unwrap_or("X-Tls-Client-Cert");
         settings.proxy = Some(Proxy {
             identities: config.tls.proxy.identities.iter().cloned().collect::<HashSet<_>>(),
-            header: HeaderName::try_from(header)
-                .with_context(|| format!("invalid tls proxy: header name '{header}'"))?,
+            header: HeaderName::try_from(header).map_err(|_| {
+                let text = format!("kesconf: invalid tls proxy: '{header}' is not the name of a header");
+                anyhow!("{}", config.refuse("tls.proxy.header.cert", text, "the usual name is X-Tls-Client-Cert"))
+            })?,
             admin: config.tls.proxy.admin,
         });
     }
@@ -111,7 +88,10 @@ pub(crate) fn options(config: &Config) -> anyhow::Result<Options> {
         drain: limits.drain,
     };
     if let Some(audit) = &config.log.audit_file {
-        let file = open_log(&audit.path)?;
+        let file = open_log(&audit.path).map_err(|error| {
+            let text = format!("cannot open the audit log {}: {error}", audit.path.display());
+            anyhow!("{}", config.refuse("log.audit_file.path", text, "name a file in a folder that the server may write to"))
+        })?;
         let sync = match audit.sync {
             kes_config::Sync::Off => Sync::Off,
             kes_config::Sync::Interval => Sync::Interval,
@@ -122,18 +102,18 @@ pub(crate) fn options(config: &Config) -> anyhow::Result<Options> {
     Ok(options)
 }
 
-fn open_log(path: &Path) -> anyhow::Result<std::fs::File> {
+fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-    options.open(path).with_context(|| format!("cannot open the audit log {}", path.display()))
+    options.open(path)
 }
 
 /// A whole state: TLS files read, store connected, predefined keys there. With `running`, store and cache are taken over
 /// from it if their sections have not changed.
 pub(crate) async fn state(config: &mut Config, running: Option<(&State, &Config)>) -> anyhow::Result<State> {
-    let tls = read_tls(&config.tls)?;
+    let tls = tls_files::read(config)?;
     let settings = settings(config)?;
     let policies = std::mem::take(&mut config.policies);
     let admin = config.admin.as_str();
@@ -163,9 +143,8 @@ async fn predefine(config: &Config, state: &State) -> anyhow::Result<()> {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Exists => {}
             Err(error) => {
-                return Err(
-                    anyhow::Error::new(error).context(format!("failed to create key '{name}' of the 'keys' section"))
-                );
+                let text = format!("failed to create key '{name}': {error:#}", error = anyhow!(error));
+                return Err(anyhow!("{}", config.refuse("keys", text, "the log of the key store says more")));
             }
         }
     }

@@ -17,6 +17,8 @@ mod banner;
 mod dev;
 mod process;
 mod run;
+mod tls_files;
+mod usage;
 mod watch;
 
 use std::ffi::OsString;
@@ -30,11 +32,14 @@ use arguments::Arguments;
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::parse(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let asked_for = !error.use_stderr();
+        Err(error) if !error.use_stderr() => {
             // A closed stdout leaves nobody to tell.
             let _ = error.print();
-            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(2) };
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            banner::tell(&format!("Error: {}", usage::text(&error)));
+            return ExitCode::from(2);
         }
     };
     process::harden();

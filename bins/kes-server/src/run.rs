@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::arguments::Arguments;
 use crate::banner::{self, Facts};
 use crate::watch::Fingerprint;
-use crate::{assemble, dev};
+use crate::{assemble, dev, tls_files};
 
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_secs(5);
@@ -66,6 +66,13 @@ impl Signals {
     }
 }
 
+/// Why the configuration is read again.
+#[derive(Clone, Copy)]
+enum Reason {
+    Signal,
+    Changed,
+}
+
 /// What the operator wants.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
@@ -75,7 +82,8 @@ enum Wanted {
 
 async fn serve_dev(arguments: &Arguments, mut signals: Signals) -> anyhow::Result<()> {
     let dev = dev::assemble(arguments.addr.as_deref())?;
-    let server = bind(dev.address, dev.state, Options::new(assemble::build()))?;
+    let server = bind(dev.address, dev.state, Options::new(assemble::build()))
+        .map_err(|(text, hint)| anyhow!("{text}\nhint: {hint}"))?;
     let handle = server.handle();
     let address = server.local_addr()?;
     banner::warn("development mode: keys are in memory only, and gone when the server stops");
@@ -100,7 +108,8 @@ async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals
         started = starting => started?,
         () = signals.stop() => return Ok(()),
     };
-    let server = bind(assemble::address(&config), state, options)?;
+    let server = bind(assemble::address(&config), state, options)
+        .map_err(|(text, hint)| anyhow!("{}", config.refuse("address", text, hint)))?;
     let handle = server.handle();
     let address = server.local_addr()?;
     let mut config_file = Fingerprint::of_config(&reloader.path);
@@ -113,11 +122,11 @@ async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals
         let reason = tokio::select! {
             wanted = signals.next() => match wanted {
                 Wanted::Stop => break,
-                Wanted::Reload => Some("SIGHUP signal"),
+                Wanted::Reload => Some(Reason::Signal),
             },
             _ = watch.tick() => {
                 let now = Fingerprint::of_config(&reloader.path);
-                (now != config_file).then_some("changed configuration file")
+                (now != config_file).then_some(Reason::Changed)
             }
         };
         if let Some(reason) = reason {
@@ -133,20 +142,22 @@ async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals
     stop(&handle, serving, signals).await
 }
 
-fn bind(address: SocketAddr, state: State, options: Options) -> anyhow::Result<Server> {
+/// The error is the old text and what to do about it.
+fn bind(address: SocketAddr, state: State, options: Options) -> Result<Server, (String, &'static str)> {
     Server::bind(address, state, options).map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "\nhint: another process listens there; choose another 'address' or stop it"
+            std::io::ErrorKind::AddrInUse => "another process listens there; choose another address or stop it",
+            std::io::ErrorKind::AddrNotAvailable => {
+                "no interface of this machine has that address; 0.0.0.0, or nothing before the colon, is all of them"
             }
             std::io::ErrorKind::PermissionDenied => {
-                "\nhint: ports below 1024 need CAP_NET_BIND_SERVICE; the usual port of kes is 7373"
+                "ports below 1024 need CAP_NET_BIND_SERVICE; the usual port of kes is 7373"
             }
-            _ => "",
+            _ => "choose another address",
         };
         let text = error.to_string();
         let words = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
-        anyhow!("listen tcp {address}: bind: {words}{hint}")
+        (format!("listen tcp {address}: bind: {words}"), hint)
     })
 }
 
@@ -172,8 +183,12 @@ impl Reloader {
     }
 
     /// All or nothing: after an error the running state stays as it was.
-    async fn reload(&self, reason: &str, handle: &Handle, config: &mut Config, address: SocketAddr) {
-        banner::tell(&format!("{reason} received. Reloading configuration..."));
+    async fn reload(&self, reason: Reason, handle: &Handle, config: &mut Config, address: SocketAddr) {
+        let (first_line, last_line) = match reason {
+            Reason::Signal => ("SIGHUP signal received.", "Reloading configuration after SIGHUP signal completed."),
+            Reason::Changed => ("The configuration file has changed.", "Reloading the changed configuration completed."),
+        };
+        banner::tell(&format!("{first_line} Reloading configuration..."));
         match self.try_reload(handle, config).await {
             Ok(new) => {
                 if new.address != config.address {
@@ -184,12 +199,12 @@ impl Reloader {
                 }
                 *config = new;
                 warn_about_expiry(handle);
-                let last_line = format!("Reloading configuration after {reason} completed.");
-                banner::show(&Facts::of(config), &handle.state(), address, &last_line);
+                banner::show(&Facts::of(config), &handle.state(), address, last_line);
             }
             Err(error) => {
                 handle.reload_failed();
-                banner::tell(&format!("Failed to reload server config: {error:#}"));
+                let text = format!("{error:#}");
+                banner::tell(&format!("Failed to {}: {text}", failed_step(&text)));
                 handle.log().write(Level::Error, "the configuration could not be reloaded; the old one stays", &[]);
             }
         }
@@ -204,9 +219,16 @@ impl Reloader {
     }
 }
 
+/// Compat: the old server had other words for what it noticed after the file was read and the store connected: names in
+/// policies, and keys that cannot be created. Those texts begin so.
+fn failed_step(text: &str) -> &'static str {
+    let late = text.starts_with("kes: ") || text.starts_with("failed to create key ");
+    if late { "update server configuration" } else { "reload server config" }
+}
+
 /// New connections get the new certificate and trust; nothing else changes.
 fn reload_tls(handle: &Handle, config: &Config) {
-    let swapped = assemble::read_tls(&config.tls)
+    let swapped = tls_files::read(config)
         .and_then(|tls| Ok(handle.state().with_tls(&tls.certificate, tls.verification)?));
     match swapped {
         Ok(state) => {

@@ -8,7 +8,7 @@ use kes_api::wire::{
     GenerateRequest, GenerateResponse, HmacRequest, HmacResponse, IdentityInfo, ImportRequest, KeyInfo, PolicyInfo,
     PolicyRules, SecretBytes, SelfInfo, Status, Version,
 };
-use kes_crypto::KeyType;
+use kes_api::wire::KeyType;
 use kes_identity::Identity;
 use reqwest::Method;
 use serde::de::DeserializeOwned;

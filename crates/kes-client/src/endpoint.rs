@@ -56,6 +56,15 @@ impl Endpoint {
         &self.base
     }
 
+    /// Host and port, an IPv6 address in brackets.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
     /// Host without port, an IPv6 address without brackets.
     pub(crate) fn host(&self) -> &str {
         &self.host

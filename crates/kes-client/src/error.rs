@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::endpoint::Endpoint;
 use crate::tls::TlsError;
 
 /// Why a call failed.
@@ -218,6 +219,16 @@ impl Cause {
 
     pub(crate) fn of(error: impl StdError + Send + Sync + 'static) -> Self {
         Self { text: deepest(&error), inner: Some(Box::new(error)) }
+    }
+
+    /// Compat: with the words of the old client for a connection that could not be made.
+    pub(crate) fn dialing(mut self, endpoint: &Endpoint) -> Self {
+        if self.text.starts_with("failed to lookup address information") {
+            self.text = format!("dial tcp: lookup {}: no such host", endpoint.host());
+        } else if self.text.starts_with("connect: ") {
+            self.text = format!("dial tcp {}: {}", endpoint.authority(), self.text);
+        }
+        self
     }
 }
 

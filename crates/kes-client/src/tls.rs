@@ -202,8 +202,8 @@ impl Observed {
             subject: facts.subject,
             issuer: facts.issuer,
             names: facts.names,
-            not_before: kes_crypto::rfc3339::format(facts.not_before),
-            not_after: kes_crypto::rfc3339::format(facts.not_after),
+            not_before: kes_api::wire::rfc3339::format(facts.not_before),
+            not_after: kes_api::wire::rfc3339::format(facts.not_after),
         };
         self.0.lock().expect("nothing panics while holding it").insert(server.to_str().into_owned(), shown);
     }

@@ -181,7 +181,10 @@ fn failed(error: reqwest::Error, endpoint: &Endpoint, request: &Request, current
     }
     let sent = !error.is_connect() && !error.is_builder();
     let passing = !error.is_builder() && !error.is_redirect();
-    Failed { error: Error::Connection { call, source: Cause::of(error.without_url()) }, sent, passing }
+    let connecting = error.is_connect();
+    let source = Cause::of(error.without_url());
+    let source = if connecting { source.dialing(endpoint) } else { source };
+    Failed { error: Error::Connection { call, source }, sent, passing }
 }
 
 /// A whole answer, at most 1 MiB.

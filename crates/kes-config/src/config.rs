@@ -3,7 +3,7 @@
 use crate::address::Address;
 use crate::api::Route;
 use crate::compat::Compat;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Place};
 use crate::keystore::Store;
 use crate::limits::{Limits, Probe};
 use crate::log::Log;
@@ -41,6 +41,8 @@ pub struct Config {
     pub probe: Probe,
     /// Where keys live.
     pub store: Store,
+    /// Where the keys stand that are judged only when the server starts.
+    pub(crate) places: Vec<Place>,
 }
 
 impl Config {
@@ -50,6 +52,20 @@ impl Config {
     /// As there.
     pub async fn open_store(&self) -> Result<Arc<dyn KeyStore>, Error> {
         self.store.open().await
+    }
+
+    /// A refusal of what a key says that only the start of a server can judge: a certificate that cannot be read, an address
+    /// in use. It has the form of all others, `message`, place and `hint` (none if it is empty); the place is that of
+    /// `address`, `tls.cert`, `tls.key`, `tls.password`, `tls.ca`, `tls.proxy.header.cert`, `log.audit_file.path` or
+    /// `keys`, unless a flag set the value.
+    #[must_use]
+    pub fn refuse(&self, key: &str, message: impl Into<String>, hint: &str) -> Error {
+        let error = Error::new(ErrorKind::Invalid, message);
+        let error = match self.places.iter().find(|place| place.key == key) {
+            Some(place) => error.at(place.clone()),
+            None => error,
+        };
+        if hint.is_empty() { error } else { error.hint(hint) }
     }
 
     /// Whether any route is answered without authentication: client certificates are then optional (config.md 4.2).

@@ -160,13 +160,18 @@ impl File {
             (None, Some(text)) => Address::parse(text.as_str(), Some(text.place.clone()))?,
             (None, None) => Address::parse(Address::DEFAULT, None)?,
         };
+        let mut places = places(root);
+        if self.address.is_some() {
+            places.retain(|place| place.key != "address");
+        }
         let policies = policy::build(&policies, &compat)?;
         let keys = limits::name_keys(&keys)?;
         for Warning { message, place, hint } in policies.warnings {
             context.warn(place, message, hint);
         }
         let (tls, policies, notes) = (tls.tls, policies.set, policies.notes);
-        Ok((Config { address, admin, tls, api, policies, cache, log, keys, limits, compat, probe, store }, notes))
+        let config = Config { address, admin, tls, api, policies, cache, log, keys, limits, compat, probe, store, places };
+        Ok((config, notes))
     }
 }
 
@@ -174,6 +179,16 @@ impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Where the keys stand whose values the start of a server judges: [`Config::refuse`].
+fn places(root: &Section<'_>) -> Vec<Place> {
+    let tls = root.section("tls");
+    let header = tls.section("proxy").section("header");
+    let audit = root.section("log").section("audit_file");
+    let mut places = vec![root.place("address"), header.place("cert"), audit.place("path"), root.place("keys")];
+    places.extend(["cert", "key", "password", "ca"].map(|key| tls.place(key)));
+    places
 }
 
 fn empty(context: &Context<'_>) -> Error {

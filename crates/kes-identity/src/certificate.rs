@@ -125,14 +125,16 @@ impl Certificate {
     ///
     /// # Errors
     /// [`pem::Error::Empty`] for an empty chain, [`pem::Error::MalformedCertificate`], [`pem::Error::UnsupportedKey`] for
-    /// keys that the TLS stack cannot use (P-521, RSA outside 2048–4096 bits), [`pem::Error::Mismatch`].
+    /// keys that the TLS stack cannot use (P-521, RSA outside 2048–4096 bits), [`pem::Error::Mismatch`],
+    /// [`pem::Error::KindMismatch`].
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, pem::Error> {
         let leaf = chain.first().ok_or(pem::Error::Empty)?;
         let leaf = x509::parse(leaf).map_err(|_| pem::Error::MalformedCertificate)?;
         let signing = any_supported_type(key.expose()).map_err(|_| pem::Error::UnsupportedKey)?;
         let public = signing.public_key().ok_or(pem::Error::UnsupportedKey)?;
         if public.as_ref() != leaf.tbs_certificate.subject_pki.raw {
-            return Err(pem::Error::Mismatch);
+            let of_kind = x509::is_of_kind(&leaf, &public);
+            return Err(if of_kind { pem::Error::Mismatch } else { pem::Error::KindMismatch });
         }
         let ready = Arc::new(CertifiedKey::new(chain.clone(), signing));
         Ok(Self { chain, key, ready })

@@ -83,6 +83,20 @@ pub enum Error {
     /// Certificate and private key do not belong together.
     #[error("tls: private key does not match public key")]
     Mismatch,
+    /// Nor are they of one kind, such as RSA and ECDSA.
+    #[error("tls: private key type does not match public key type")]
+    KindMismatch,
+    /// A file that is to hold roots holds none.
+    #[error("https: failed to add '{}' as CA certificate", .0.display())]
+    NoAuthority(PathBuf),
+    /// What is wrong with one file of a folder of roots.
+    #[error("{error}")]
+    InFolder {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
     /// A server certificate names no server.
     #[error("certificate does not contain any DNS or IP address as SAN")]
     NoNames,

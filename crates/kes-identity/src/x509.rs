@@ -6,6 +6,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::Error;
 
@@ -15,6 +16,13 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(Error::MalformedCertificate),
     }
+}
+
+/// Whether a public key (SubjectPublicKeyInfo in DER) is of the kind of the certificate's: RSA, elliptic curve, Ed25519.
+pub(crate) fn is_of_kind(certificate: &X509Certificate<'_>, spki: &[u8]) -> bool {
+    let kind = |key: &SubjectPublicKeyInfo<'_>| key.algorithm.algorithm.to_id_string();
+    SubjectPublicKeyInfo::from_der(spki)
+        .is_ok_and(|(_, key)| kind(&key) == kind(&certificate.tbs_certificate.subject_pki))
 }
 
 /// Whether the certificate says CA:TRUE.

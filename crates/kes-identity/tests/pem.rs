@@ -222,8 +222,17 @@ fn authorities_come_from_a_file_or_a_folder() {
         .collect();
     assert_eq!(pem::ca_path(folder.path()).unwrap(), expected);
 
+    let empty = in_folder("empty");
+    fs::write(&empty, "").unwrap();
+    let refused = format!("https: failed to add '{}' as CA certificate", empty.display());
+    assert_eq!(pem::ca_path(&empty).unwrap_err().to_string(), refused);
+    assert_eq!(pem::ca_path(folder.path()).unwrap_err().to_string(), refused);
+    fs::remove_file(empty).unwrap();
+
     fs::write(in_folder("junk"), "junk").unwrap();
-    assert_eq!(pem::ca_path(folder.path()).unwrap_err().to_string(), "https: no valid PEM data");
+    let error = pem::ca_path(folder.path()).unwrap_err();
+    assert_eq!(error.to_string(), "https: no valid PEM data");
+    assert!(matches!(&error, Error::InFolder { path, .. } if path.parent() == Some(folder.path())), "{error:?}");
 }
 
 /// Departs from upstream, which fails on the link `..data` that every Kubernetes volume has.

@@ -80,8 +80,8 @@ const STREAMS: &[&str] = &["/v1/log/error", "/v1/log/audit"];
 /// Files that lie in the store before the servers start.
 pub(crate) fn stored_keys() -> Vec<(String, String)> {
     let http: Value = serde_json::from_str(include_str!("../../vectors/http/http.json")).expect("the vectors are JSON");
-    let keys: Value =
-        serde_json::from_str(include_str!("../../vectors/keys/key-versions.json")).expect("the vectors are JSON");
+    let keys: Value = serde_json::from_str(include_str!("../../../crates/kes-crypto/tests/vectors/key-versions.json"))
+        .expect("the vectors are JSON");
     let chacha = keys["vectors"]
         .as_array()
         .expect("vectors")

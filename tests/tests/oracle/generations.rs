@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 #[test]
 #[ignore = "needs the Go KES: peers/peers.sh install kes"]
 fn stored_keys_of_every_generation_are_described_alike() {
-    let file = vectors(include_str!("../../vectors/keys/key-versions.json"));
+    let file = vectors(include_str!("../../../crates/kes-crypto/tests/vectors/key-versions.json"));
     let pair = Pair::start(file.iter().map(|vector| (name(vector), stored(vector))));
     let mut wrong = Vec::new();
     for vector in &file {
@@ -36,7 +36,7 @@ fn stored_keys_of_every_generation_are_described_alike() {
 #[test]
 #[ignore = "needs the Go KES: peers/peers.sh install kes"]
 fn ciphertexts_of_every_generation_open_alike() {
-    let file = vectors(include_str!("../../vectors/keys/ciphertexts.json"));
+    let file = vectors(include_str!("../../../crates/kes-crypto/tests/vectors/ciphertexts.json"));
     let pair = Pair::start(file.iter().map(|vector| (name(vector), json_key(vector).into_bytes())));
     let mut wrong = Vec::new();
     for vector in &file {

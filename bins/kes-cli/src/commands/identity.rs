@@ -38,6 +38,9 @@ fn recognise(global: &Global, output: &Output, argument: &str) -> Outcome {
     if let Ok(key) = argument.parse::<ApiKey>() {
         return show(output, key.identity());
     }
+    if matches!(argument, "info" | "ls") && !std::path::Path::new(argument).exists() {
+        return Err(Failure::new(format!("this release has no 'kes identity {argument}' command")));
+    }
     let (name, text) = source(argument)?;
     if let Ok(key) = as_text(&text).parse::<ApiKey>() {
         return show(output, key.identity());

@@ -27,28 +27,38 @@ pub(crate) fn all(global: &Global, output: &Output, ls: &Ls) -> Outcome {
         (false, false) => What::Keys,
     };
     let pattern = ls.pattern.as_deref().unwrap_or_default();
-    show(output, what, &fetch(global, what, pattern, usize::MAX)?)
+    show(output, what, &fetch(global, what, pattern, usize::MAX, |failure| failure)?)
 }
 
 /// `kes key ls`.
 pub(crate) fn keys(global: &Global, output: &Output, pattern: &Pattern) -> Outcome {
     let text = pattern.pattern.as_deref().unwrap_or_default();
-    let names = fetch(global, What::Keys, text, pattern.limit.unwrap_or(usize::MAX));
-    show(output, What::Keys, &names.map_err(|failure| failure.while_doing("failed to list keys"))?)
+    let limit = pattern.limit.unwrap_or(usize::MAX);
+    let names = fetch(global, What::Keys, text, limit, |failure| failure.while_doing("failed to list keys"))?;
+    show(output, What::Keys, &names)
 }
 
-fn fetch(global: &Global, what: What, pattern: &str, limit: usize) -> Outcome<Vec<String>> {
+/// `words` puts what was tried before an answer of the server; a mistake in the credentials is told without.
+fn fetch(
+    global: &Global,
+    what: What,
+    pattern: &str,
+    limit: usize,
+    words: impl Fn(Failure) -> Failure,
+) -> Outcome<Vec<String>> {
     let is_glob = glob::is_glob(pattern);
     let prefix = if is_glob { glob::literal_prefix(pattern) } else { pattern };
     online(global, async |client| {
+        let failed = |error: kes_client::Error| words(error.into());
         let mut list: Names = match what {
-            What::Keys => client.list_keys(prefix)?,
-            What::Identities => client.list_identities(prefix)?,
-            What::Policies => client.list_policies(prefix)?,
-        };
+            What::Keys => client.list_keys(prefix),
+            What::Identities => client.list_identities(prefix),
+            What::Policies => client.list_policies(prefix),
+        }
+        .map_err(failed)?;
         let mut names = Vec::new();
         while names.len() < limit
-            && let Some(name) = list.next().await?
+            && let Some(name) = list.next().await.map_err(failed)?
         {
             if !is_glob || glob::matches(pattern, &name) {
                 names.push(name);

@@ -115,8 +115,12 @@ fn write_files(api_key: &ApiKey, new: &New, key: &Path, cert: &Path, password: O
         Some(password) => pem::encrypt_private_key(certificate.key(), password).map_err(|error| Failure::of(&error))?,
         None => certificate.key_to_pem(),
     };
-    write(key, private.expose(), 0o600, new.force)?;
-    write(cert, &certificate.to_pem(), 0o644, new.force)
+    let failed = |what| move |failure: Failure| failure.while_doing(format_args!("failed to create {what}"));
+    write(key, private.expose(), 0o600, new.force).map_err(failed("private key"))?;
+    write(cert, &certificate.to_pem(), 0o644, new.force).map_err(failed("certificate")).inspect_err(|_| {
+        // A key without its certificate would stand in the way of the next try.
+        let _ = std::fs::remove_file(key);
+    })
 }
 
 fn certificate(api_key: &ApiKey, new: &New) -> Outcome<Certificate> {

@@ -68,7 +68,7 @@ fn dispatch(
     own: &Arc<Worker>,
     others: &[UnboundedSender<std::net::TcpStream>],
 ) {
-    if shared.limits.connections.is_some_and(|limit| shared.connections() >= limit as u64) {
+    if shared.limits.connections.is_some_and(|limit| shared.load() >= limit) {
         own.metrics.handshake_failed(HandshakeFailure::TooManyConnections);
         return;
     }
@@ -92,7 +92,12 @@ pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>, worker: Arc
     let Ok(peer) = socket.peer_addr() else { return };
     let started = Instant::now();
     let tls = Arc::clone(&shared.state.load().tls);
-    let handshake = tokio::time::timeout(shared.limits.handshake, handshake(socket, &tls)).await;
+    let mut shutdown = shared.shutdown.subscribe();
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(shared.limits.handshake, handshake(socket, &tls)) => handshake,
+        // Nobody was promised anything yet.
+        _ = shutdown.wait_for(|stop| *stop) => return,
+    };
     let (failure, reason) = match handshake {
         Ok(Ok(stream)) => match admit(&stream, &tls) {
             Ok(()) => return converse_http(stream, peer, shared, worker).await,

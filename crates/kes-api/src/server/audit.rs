@@ -120,7 +120,13 @@ impl Audit {
         self.events.fetch_add(1, Ordering::Relaxed);
         if Level::Info as i32 >= self.level.load(Ordering::Relaxed) {
             let json = self.json.load(Ordering::Relaxed);
-            self.workers[worker].append(|out| if json { record.write_json(true, out) } else { record.write_text(out) });
+            let write = |out: &mut Vec<u8>| if json { record.write_json(true, out) } else { record.write_text(out) };
+            // Requests have waited for room; a handshake that fails waits for nothing.
+            if self.keeps_all() && !matches!(record.event, Event::Handshake(_)) {
+                self.workers[worker].append_after_room(write);
+            } else {
+                self.workers[worker].append(write);
+            }
         }
         if record.streamed && self.stream.is_wanted() {
             let mut line = Vec::with_capacity(320);

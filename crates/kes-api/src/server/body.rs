@@ -28,13 +28,15 @@ pub(super) struct RequestBody {
     expects: bool,
     touched: bool,
     ended: bool,
+    /// It did not arrive in time, or the client broke off: nothing more is expected of it.
+    failed: bool,
 }
 
 impl RequestBody {
     pub(super) fn new(request: &Parts, incoming: Incoming) -> Self {
         let ended = incoming.is_end_stream();
         let declared = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        Self { incoming, declared, expects: request.headers.contains_key(EXPECT), touched: false, ended }
+        Self { incoming, declared, expects: request.headers.contains_key(EXPECT), touched: false, ended, failed: false }
     }
 
     /// Whether the request plainly has no body. A chunked body of no bytes is a body.
@@ -66,12 +68,15 @@ impl RequestBody {
             return Ok(first);
         }
         let rest = Box::pin(self.read_rest(first, limit));
-        match deadline {
+        let read = match deadline {
             Some(deadline) => {
-                Box::pin(tokio::time::timeout_at(deadline, rest)).await.map_err(|_| Failure::body_timeout())?
+                let limited = Box::pin(tokio::time::timeout_at(deadline, rest));
+                limited.await.unwrap_or_else(|_| Err(Failure::body_timeout()))
             }
             None => rest.await,
-        }
+        };
+        self.failed = read.is_err();
+        read
     }
 
     async fn read_rest(&mut self, first: Bytes, limit: usize) -> Result<Bytes, Failure> {
@@ -105,7 +110,7 @@ impl RequestBody {
             return false;
         }
         let too_long = self.declared.is_some_and(|declared| declared > DRAIN_BYTES.max(limit) as u64);
-        if too_long || (self.expects && !self.touched) {
+        if too_long || self.failed || (self.expects && !self.touched) {
             return true;
         }
         // Until then the connection is busy: these bytes do not begin a header.

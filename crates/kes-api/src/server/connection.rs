@@ -69,6 +69,7 @@ impl Connection {
                 let connection = hyper::server::conn::http1::Builder::new()
                     .header_read_timeout(None)
                     .max_buf_size(MAX_HEADER)
+                    .max_header_size(MAX_HEADER) // the buffer alone may be twice as large
                     .max_headers(MAX_HEADERS)
                     .serve_connection(io, service);
                 let mut connection = std::pin::pin!(connection);

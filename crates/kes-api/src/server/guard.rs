@@ -18,6 +18,9 @@ pub(super) fn check(request: &Parts) -> Result<(), Failure> {
         if hosts > 1 || (hosts == 0 && request.version == Version::HTTP_11) {
             return bad();
         }
+        if request.headers.get(HOST).is_some_and(|host| !host.as_bytes().iter().all(is_host_byte)) {
+            return bad();
+        }
     }
     if let Some(expectation) = request.headers.get(EXPECT)
         && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
@@ -25,4 +28,41 @@ pub(super) fn check(request: &Parts) -> Result<(), Failure> {
         return Err(Failure::http(StatusCode::EXPECTATION_FAILED).closing());
     }
     Ok(())
+}
+
+/// RFC 3986 3.2.2 and a port: unreserved, percent-encoded, sub-delims, brackets and colon.
+fn is_host_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(version: Version, headers: &[(&str, &str)]) -> Option<u16> {
+        let mut request = http::Request::builder().version(version).uri("/v1/status");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap().into_parts().0).err().map(|failure| failure.status.as_u16())
+    }
+
+    #[test]
+    fn a_host_is_demanded_and_must_be_one() {
+        assert_eq!(status(Version::HTTP_11, &[]), Some(400));
+        assert_eq!(status(Version::HTTP_10, &[]), None);
+        assert_eq!(status(Version::HTTP_2, &[]), None);
+        assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("host", "a")]), Some(400));
+        for (host, expected) in
+            [("", None), ("kes:7373", None), ("[::1]:7373", None), ("a b", Some(400)), ("a/b", Some(400))]
+        {
+            assert_eq!(status(Version::HTTP_11, &[("host", host)]), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn only_100_continue_can_be_expected() {
+        assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "100-Continue")]), None);
+        assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "200-ok")]), Some(417));
+    }
 }

@@ -152,10 +152,6 @@ impl Metrics {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn connections(&self) -> u64 {
-        load(&self.connections)
-    }
-
     pub(super) fn proxy_header_ignored(&self) {
         add(&self.proxy_header_ignored);
     }

@@ -64,6 +64,9 @@ pub use self::state::{Logs, Proxy, RequestLimits, Settings, State};
 /// Longest wait for changes to the store at a shutdown. They have deadlines of their own.
 const DETACHED: Duration = Duration::from_secs(15);
 
+/// Longest wait for the last log lines to be written at a shutdown: a pipe that nobody reads must not stop the exit.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
 /// How a server runs, apart from what it serves.
 pub struct Options {
     /// Limits of connections and time.
@@ -169,8 +172,14 @@ impl Server {
         // A create whose client was answered "timeout" goes on in the cache.
         let keys = Arc::clone(&shared.state.load().keys);
         let _ = tokio::time::timeout(DETACHED, keys.settled()).await;
-        // The last lines are written before anybody may exit.
-        tokio::task::spawn_blocking(move || drop(console)).await.map_err(io::Error::other)
+        // The last lines are written before anybody may exit, unless nobody takes them.
+        let (done, written) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name("kes-log-end".to_owned()).spawn(move || {
+            drop(console);
+            let _ = done.send(());
+        })?;
+        let _ = tokio::time::timeout(LAST_LINES, written).await;
+        Ok(())
     }
 }
 

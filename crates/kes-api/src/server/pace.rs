@@ -20,7 +20,7 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 /// After an answer to a request whose body was not read: how long to let the peer read it before the socket closes.
 const LINGER: Duration = Duration::from_millis(500);
 /// Bytes thrown away meanwhile.
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_BYTES: usize = 16 << 20;
 
 /// How long a connection may take for what.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +146,10 @@ impl<S> Paced<S> {
 
     /// Ready with an error once the connection has waited too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(deadline) = self.pace.deadline() else { return Poll::Pending };
+        let Some(deadline) = self.pace.deadline() else {
+            self.wake_later(cx);
+            return Poll::Pending;
+        };
         loop {
             let elapsed = self.timer.is_elapsed();
             if self.timer.deadline() > deadline || (elapsed && self.timer.deadline() < deadline) {
@@ -159,6 +162,17 @@ impl<S> Paced<S> {
             if self.timer.deadline() >= deadline {
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client was silent for too long"));
             }
+        }
+    }
+
+    /// While a request is in flight nothing ends the connection. But this may be the last time that the HTTP library reads
+    /// before the connection is idle, so something must wake it to look at the clock again.
+    fn wake_later(&mut self, cx: &mut Context<'_>) {
+        if !self.armed || self.timer.is_elapsed() {
+            let idle = self.pace.limits.idle;
+            self.timer.as_mut().reset(Instant::now() + idle);
+            self.armed = true;
+            let _ = self.timer.as_mut().poll(cx);
         }
     }
 
@@ -302,6 +316,19 @@ mod tests {
         assert!(waiting.is_err(), "still waiting");
         drop(request);
         assert_eq!(seconds_until_closed(&mut paced).await, 90);
+    }
+
+    /// The HTTP library reads while a request is in flight, and not again when it has ended.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_last_read_while_busy_still_ends() {
+        let pace = Pace::new(LIMITS, false);
+        let (_client, server) = duplex(64);
+        let mut paced = Paced::new(server, Arc::clone(&pace));
+        let request = pace.begin();
+        let waiting = tokio::spawn(async move { seconds_until_closed(&mut paced).await });
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        drop(request);
+        assert_eq!(waiting.await.unwrap(), 30 + 90);
     }
 
     #[tokio::test(start_paused = true)]

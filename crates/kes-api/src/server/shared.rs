@@ -93,8 +93,9 @@ impl Shared {
         Detached(Arc::clone(self))
     }
 
-    pub(super) fn connections(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.metrics.connections()).sum()
+    /// Connections that were accepted and have not ended.
+    pub(super) fn load(&self) -> usize {
+        self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn reloaded(&self) {

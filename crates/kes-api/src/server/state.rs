@@ -128,15 +128,7 @@ impl State {
         verification: Verification,
         settings: Settings,
     ) -> Result<Self, rustls::Error> {
-        let tls = Tls::new(certificate, verification, !settings.any_skips())?;
-        Ok(Self {
-            admin: admin.into(),
-            admin_identity: admin.parse().ok().filter(Identity::is_hash),
-            policies: Arc::new(policies),
-            keys: Arc::new(keys),
-            tls: Arc::new(tls),
-            settings: Arc::new(settings),
-        })
+        Self::over(Arc::new(keys), admin, policies, certificate, verification, settings)
     }
 
     /// The same state behind another certificate. Sessions of the old one do not resume.
@@ -160,12 +152,23 @@ impl State {
         verification: Verification,
         settings: Settings,
     ) -> Result<Self, rustls::Error> {
+        Self::over(Arc::clone(&self.keys), admin, policies, certificate, verification, settings)
+    }
+
+    fn over(
+        keys: Arc<Cache>,
+        admin: &str,
+        policies: PolicySet,
+        certificate: &Certificate,
+        verification: Verification,
+        settings: Settings,
+    ) -> Result<Self, rustls::Error> {
         let tls = Tls::new(certificate, verification, !settings.any_skips())?;
         Ok(Self {
             admin: admin.into(),
             admin_identity: admin.parse().ok().filter(Identity::is_hash),
             policies: Arc::new(policies),
-            keys: Arc::clone(&self.keys),
+            keys,
             tls: Arc::new(tls),
             settings: Arc::new(settings),
         })

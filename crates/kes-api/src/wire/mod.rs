@@ -15,10 +15,12 @@ pub mod text;
 #[cfg(feature = "server")]
 pub(crate) use go_json::write_string;
 pub use go_json::{Body, encode, error_body};
+// What a client needs of keys to speak the contract: the names of ciphers, and how times are written.
 pub use info::{
     ApiInfo, IdentityInfo, IdentityNames, KeyInfo, KeyNames, LegacyPolicy, LegacySelf, NoMembers, PolicyInfo,
     PolicyNames, PolicyRules, Rules, SelfInfo, Status, Version,
 };
+pub use kes_crypto::{KeyType, rfc3339};
 pub use key::{
     BulkDecryptRequest, BulkDecryptResponse, DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse,
     GenerateRequest, GenerateResponse, HmacRequest, HmacResponse, ImportRequest,

@@ -1,6 +1,6 @@
 //! Stores that hang, fail or panic; clients that hang up; the end of the server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Mood, Payload, Raw, Rig, role, soon};
 
@@ -31,6 +31,7 @@ async fn a_slow_store_is_answered_within_the_deadline() {
     });
     let client = rig.client(&role("admin")).await;
     rig.store.set(Mood::Held);
+    let started = Instant::now();
     for (answer, message) in [
         (client.get("/v1/key/describe/my-key").await, "failed to read key"),
         (client.get("/v1/key/list/").await, "failed to list keys"),
@@ -39,6 +40,7 @@ async fn a_slow_store_is_answered_within_the_deadline() {
     ] {
         answer.refused(if message == "key store is not reachable" { 504 } else { 502 }, message);
     }
+    assert!(started.elapsed() < Duration::from_secs(8), "four times 300 ms, not the 15 s of other routes");
     let logs = rig.stop().await;
     assert!(logs.error.contains("Scripted did not answer within"), "{}", logs.error);
 }

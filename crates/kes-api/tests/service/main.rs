@@ -2,6 +2,8 @@
 //!
 //! Each case asserts what a client, an operator or a monitoring system would notice.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 mod access;
 mod audit;
 mod faults;

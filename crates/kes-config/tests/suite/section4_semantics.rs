@@ -242,6 +242,19 @@ fn keys() {
     }
 }
 
+/// What only the start of a server can judge is refused in the same form.
+#[test]
+fn refusals_at_the_start_name_their_place() {
+    let config = loaded(&["tls:\n  key: k\n  cert: c", "keys: [{name: a}]"]).config;
+    let shown = |key: &str| config.refuse(key, "what", "do").to_string();
+    assert_eq!(shown("tls.cert"), "what\n --> kes.yml:6: tls.cert\nhint: do");
+    assert_eq!(shown("tls.ca"), "what\n --> kes.yml:4: tls.ca\nhint: do");
+    assert_eq!(shown("keys"), "what\n --> kes.yml:7: keys\nhint: do");
+    assert_eq!(shown("address"), "what\n --> kes.yml:1: address\nhint: do");
+    let flag = kes_config::File::from_text("kes.yml", file_with(&[])).address(":1").load().unwrap().config;
+    assert_eq!(flag.refuse("address", "what", "").to_string(), "what", "the address is not the file's");
+}
+
 #[test]
 fn memory_is_never_reached() {
     for store in ["keystore: {mem: {}}", "keystore: {memory: {a: b}}", "keystore: memory", "keystore:", "keystore: {}"]

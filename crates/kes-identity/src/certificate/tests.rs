@@ -93,8 +93,11 @@ fn chain_and_key_must_belong_together() {
     let (_, one) = api_key_certificate();
     let two = Certificate::self_signed(KeyKind::EcdsaP256, &Template::new("x", NOW, NOW)).unwrap();
     let key = |of: &Certificate| PrivateKey::new(of.key().expose().clone_key());
-    let mismatch = Certificate::new(one.chain().to_vec(), key(&two)).unwrap_err();
+    let third = Certificate::self_signed(KeyKind::EcdsaP256, &Template::new("x", NOW, NOW)).unwrap();
+    let mismatch = Certificate::new(third.chain().to_vec(), key(&two)).unwrap_err();
     assert_eq!(mismatch.to_string(), "tls: private key does not match public key");
+    let mismatch = Certificate::new(one.chain().to_vec(), key(&two)).unwrap_err();
+    assert_eq!(mismatch.to_string(), "tls: private key type does not match public key type");
     assert_eq!(Certificate::new(Vec::new(), key(&two)).unwrap_err(), pem::Error::Empty);
     assert!(Certificate::new(two.chain().to_vec(), key(&two)).is_ok());
 }

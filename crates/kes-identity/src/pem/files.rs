@@ -24,10 +24,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 /// Every file must be pure `CERTIFICATE` PEM. Folders inside are skipped; an empty folder is fine.
 ///
 /// # Errors
-/// [`Error::File`] and those of [`certificates`].
+/// [`Error::File`], [`Error::NoAuthority`], [`Error::NotPem`] and [`Error::ForeignBlock`], the latter two in an
+/// [`Error::InFolder`] if `path` is a folder.
 pub fn ca_path(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     if !fs::metadata(path).map_err(|error| failed("stat", path, &error))?.is_dir() {
-        return certificates(&read(path)?);
+        return authorities(path);
     }
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
     let mut files = entries.map_err(|error| failed("open", path, &error))?;
@@ -36,10 +37,20 @@ pub fn ca_path(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     for file in files.iter().map(fs::DirEntry::path) {
         // Departs from upstream: a link to a folder is skipped as a folder is. A Kubernetes volume has one, `..data`.
         if !fs::metadata(&file).is_ok_and(|file| file.is_dir()) {
-            found.extend(certificates(&read(&file)?)?);
+            found.extend(authorities(&file).map_err(|error| match error {
+                error @ (Error::File { .. } | Error::NoAuthority(_)) => error,
+                error => Error::InFolder { path: file, error: Box::new(error) },
+            })?);
         }
     }
     Ok(found)
+}
+
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    certificates(&read(path)?).map_err(|error| match error {
+        Error::Empty | Error::MalformedCertificate => Error::NoAuthority(path.to_owned()),
+        error => error,
+    })
 }
 
 /// Enough to read the file without growing: a buffer that grows leaves copies of private keys behind.

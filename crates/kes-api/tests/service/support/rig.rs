@@ -172,7 +172,7 @@ impl Rig {
         Logs { audit: read("audit"), error: read("error") }
     }
 
-    /// Waits until the server has ended by itself after a shutdown.
+    /// Whether the server has not ended yet.
     pub(crate) fn is_serving(&self) -> bool {
         !self.serving.is_finished()
     }

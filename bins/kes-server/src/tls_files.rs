@@ -1,0 +1,108 @@
+//! The server's certificate and what it asks of its clients', read from the files that the configuration names.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use kes_config::{ClientAuth, Config, Secret};
+use kes_identity::pem::{self, Error};
+use kes_identity::{Certificate, Verification, system_roots, trust};
+use zeroize::Zeroizing;
+
+/// What the server shows of itself, and whom it believes.
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: Certificate,
+    pub(crate) verification: Verification,
+}
+
+/// Reads the certificate, its key and the roots, in this order. Every refusal names the key of the file it is about.
+pub(crate) fn read(config: &Config) -> anyhow::Result<TlsFiles> {
+    let certificate = certificate(config)?;
+    let authorities = match &config.tls.ca {
+        Some(path) => pem::ca_path(path).map_err(|error| refuse_ca(config, &error))?,
+        None => Vec::new(),
+    };
+    let verification = match config.tls.auth {
+        ClientAuth::Off => Verification::Any,
+        ClientAuth::On => {
+            let mut roots = system_roots();
+            trust(&mut roots, &authorities).map_err(|error| {
+                let text = format!("failed to read TLS CA certificates: {error}");
+                anyhow!("{}", config.refuse("tls.ca", text, "name certificates of authorities"))
+            })?;
+            Verification::Roots(Arc::new(roots))
+        }
+    };
+    Ok(TlsFiles { certificate, verification })
+}
+
+fn certificate(config: &Config) -> anyhow::Result<Certificate> {
+    let tls = &config.tls;
+    let refuse = |key: &'static str| move |error: Error| refuse(config, key, &error);
+    let chain = pem::read(&tls.cert).and_then(|text| pem::certificates(&text)).map_err(refuse("tls.cert"))?;
+    let text = Zeroizing::new(pem::read(&tls.key).map_err(refuse("tls.key"))?);
+    let key = pem::private_key(&text, tls.password.as_ref().map(Secret::expose)).map_err(|error| match error {
+        Error::PasswordRequired | Error::WrongPassword => refuse("tls.password")(error),
+        error => refuse("tls.key")(error),
+    })?;
+    let certificate = Certificate::new(chain, key).map_err(refuse("tls.key"))?;
+    certificate.require_names().map_err(|error| {
+        let hint = "make it with `kes identity new --dns NAME --ip ADDRESS …`, or with a subjectAltName by other means";
+        anyhow!("{}", config.refuse("tls.cert", format!("invalid TLS certificate: {error}"), hint))
+    })?;
+    Ok(certificate)
+}
+
+fn refuse(config: &Config, key: &str, error: &Error) -> anyhow::Error {
+    let text = format!("failed to read TLS certificate: {error}");
+    anyhow!("{}", config.refuse(key, text, &advice(key, error)))
+}
+
+/// What to do about a certificate or key file.
+fn advice(key: &str, error: &Error) -> String {
+    match error {
+        Error::File { path, kind, .. } => file_advice(path, *kind),
+        Error::ForeignBlock(label) if key == "tls.cert" => {
+            format!("remove the block '{label}': the file holds certificates alone, the server's own first")
+        }
+        Error::ForeignBlock(label) if label == "EC PARAMETERS" => {
+            "remove the block 'EC PARAMETERS': `openssl ec -in FILE -out FILE` writes the key without it".to_owned()
+        }
+        Error::ForeignBlock(label) => format!("remove the block '{label}': the file holds a private key"),
+        Error::Empty | Error::NotPem | Error::MalformedCertificate | Error::NoPrivateKey | Error::MalformedKey => {
+            let what = if key == "tls.cert" { "-----BEGIN CERTIFICATE-----" } else { "-----BEGIN … PRIVATE KEY-----" };
+            format!("name a PEM file: its blocks begin with '{what}'")
+        }
+        Error::PasswordRequired => "write the password here, or a reference to it such as ${KES_TLS_PASSWORD}".to_owned(),
+        Error::WrongPassword => "write the password of the file that 'tls.key' names".to_owned(),
+        Error::UnknownEncryption => {
+            "encrypt it anew: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE`".to_owned()
+        }
+        Error::Mismatch | Error::KindMismatch => {
+            "'tls.cert' must begin with the certificate that was made for this key".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// What to do about a file or folder of roots. `error`'s text names the file only where the old server's does.
+fn refuse_ca(config: &Config, error: &Error) -> anyhow::Error {
+    const PURE: &str = "must hold certificates in PEM and nothing else";
+    let hint = match error {
+        Error::File { path, kind, .. } => file_advice(path, *kind),
+        Error::InFolder { path, .. } | Error::NoAuthority(path) => format!("{} {PURE}", path.display()),
+        _ => format!("the file {PURE}"),
+    };
+    anyhow!("{}", config.refuse("tls.ca", format!("failed to read TLS CA certificates: {error}"), &hint))
+}
+
+fn file_advice(path: &Path, kind: std::io::ErrorKind) -> String {
+    match kind {
+        std::io::ErrorKind::NotFound if path.is_relative() => {
+            let folder = std::env::current_dir().unwrap_or_default();
+            format!("relative paths begin where the server was started: {}", folder.display())
+        }
+        std::io::ErrorKind::PermissionDenied => "the user that runs the server must be able to read it".to_owned(),
+        _ => "name a readable file".to_owned(),
+    }
+}

@@ -1,0 +1,69 @@
+//! What is said about a command line that clap refuses: the texts of the old server.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// One line, and a hint where there is more to say.
+pub(crate) fn text(error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
+        _ => "",
+    };
+    let argument = context(ContextKind::InvalidArg);
+    let flag = argument.split([' ', '=', '[']).next().unwrap_or(argument);
+    let text = match error.kind() {
+        // Compat: without `--config` the old server opened a file without a name.
+        ErrorKind::MissingRequiredArgument => {
+            return "open : no such file or directory\n\
+                    hint: name the configuration file with '--config FILE', or try the server out with '--dev'"
+                .to_owned();
+        }
+        ErrorKind::ArgumentConflict => return "'--config' flag is not supported in development mode".to_owned(),
+        ErrorKind::UnknownArgument if flag.starts_with("--") => format!("unknown flag: {flag}"),
+        ErrorKind::UnknownArgument if flag.starts_with('-') => {
+            format!("unknown shorthand flag: '{}' in {flag}", flag.trim_start_matches('-'))
+        }
+        ErrorKind::UnknownArgument => "too many arguments".to_owned(),
+        ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() => {
+            format!("flag needs an argument: {flag}")
+        }
+        ErrorKind::TooManyValues => {
+            let value = context(ContextKind::InvalidValue);
+            format!("invalid argument \"{value}\" for \"{flag}\" flag: it takes no value")
+        }
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    };
+    let hint = match context(ContextKind::SuggestedArg) {
+        "" => String::new(),
+        meant => format!("\nhint: did you mean '{meant}'?"),
+    };
+    format!("{text}. See 'kes server --help'{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::arguments::Arguments;
+
+    #[test]
+    fn refusals_have_the_old_texts() {
+        let cases = [
+            (
+                "",
+                "open : no such file or directory\n\
+                 hint: name the configuration file with '--config FILE', or try the server out with '--dev'",
+            ),
+            ("--dev --config f", "'--config' flag is not supported in development mode"),
+            ("--config f g", "too many arguments. See 'kes server --help'"),
+            ("--dev --bogus", "unknown flag: --bogus. See 'kes server --help'"),
+            ("--dev -x", "unknown shorthand flag: 'x' in -x. See 'kes server --help'"),
+            ("--config", "flag needs an argument: --config. See 'kes server --help'"),
+            ("--dev --addr", "flag needs an argument: --addr. See 'kes server --help'"),
+            ("--confg f", "unknown flag: --confg. See 'kes server --help'\nhint: did you mean '--config'?"),
+            ("--dev=x", "invalid argument \"x\" for \"--dev\" flag: it takes no value. See 'kes server --help'"),
+        ];
+        for (line, text) in cases {
+            let error = Arguments::parse(line.split_whitespace().map(Into::into)).expect_err(line);
+            assert_eq!(super::text(&error), text, "{line}");
+        }
+    }
+}
