@@ -64,9 +64,16 @@ mod tests {
 
     #[test]
     fn go_durations_are_read() {
-        for (text, seconds) in
-            [("720h", 2_592_000.0), ("1h30m", 5400.0), ("1.5s", 1.5), ("-24h", -86_400.0), ("0", 0.0), ("0s", 0.0), (".5m", 30.0), ("250ms", 0.25)]
-        {
+        for (text, seconds) in [
+            ("720h", 2_592_000.0),
+            ("1h30m", 5400.0),
+            ("1.5s", 1.5),
+            ("-24h", -86_400.0),
+            ("0", 0.0),
+            ("0s", 0.0),
+            (".5m", 30.0),
+            ("250ms", 0.25),
+        ] {
             assert_eq!(parse(text), Ok(Duration::seconds_f64(seconds)), "{text}");
         }
     }

@@ -57,7 +57,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
 /// Asks on the terminal for a password, without echo.
 pub(crate) fn password(prompt: &str) -> Outcome<Zeroizing<String>> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::new("reading password: this is no terminal")
+        return Err(Failure::new("reading password: inappropriate ioctl for device")
             .hint("use --password-file FILE or the variable KES_KEY_PASSWORD"));
     }
     say(prompt)?;

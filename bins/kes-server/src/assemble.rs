@@ -90,7 +90,10 @@ pub(crate) fn options(config: &Config) -> anyhow::Result<Options> {
     if let Some(audit) = &config.log.audit_file {
         let file = open_log(&audit.path).map_err(|error| {
             let text = format!("cannot open the audit log {}: {error}", audit.path.display());
-            anyhow!("{}", config.refuse("log.audit_file.path", text, "name a file in a folder that the server may write to"))
+            anyhow!(
+                "{}",
+                config.refuse("log.audit_file.path", text, "name a file in a folder that the server may write to")
+            )
         })?;
         let sync = match audit.sync {
             kes_config::Sync::Off => Sync::Off,

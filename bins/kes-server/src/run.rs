@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use kes_api::server::{Handle, Level, Options, Server, State};
 use kes_config::{Config, File};
+use kes_crypto::rfc3339;
 use time::OffsetDateTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -186,7 +187,9 @@ impl Reloader {
     async fn reload(&self, reason: Reason, handle: &Handle, config: &mut Config, address: SocketAddr) {
         let (first_line, last_line) = match reason {
             Reason::Signal => ("SIGHUP signal received.", "Reloading configuration after SIGHUP signal completed."),
-            Reason::Changed => ("The configuration file has changed.", "Reloading the changed configuration completed."),
+            Reason::Changed => {
+                ("The configuration file has changed.", "Reloading the changed configuration completed.")
+            }
         };
         banner::tell(&format!("{first_line} Reloading configuration..."));
         match self.try_reload(handle, config).await {
@@ -197,6 +200,7 @@ impl Reloader {
                         new.address.as_str()
                     ));
                 }
+                warn_about_restart(config, &new);
                 *config = new;
                 warn_about_expiry(handle);
                 banner::show(&Facts::of(config), &handle.state(), address, last_line);
@@ -228,8 +232,8 @@ fn failed_step(text: &str) -> &'static str {
 
 /// New connections get the new certificate and trust; nothing else changes.
 fn reload_tls(handle: &Handle, config: &Config) {
-    let swapped = tls_files::read(config)
-        .and_then(|tls| Ok(handle.state().with_tls(&tls.certificate, tls.verification)?));
+    let swapped =
+        tls_files::read(config).and_then(|tls| Ok(handle.state().with_tls(&tls.certificate, tls.verification)?));
     match swapped {
         Ok(state) => {
             handle.reload_tls(state);
@@ -253,6 +257,20 @@ fn warn_about_missing(config: &Config) {
     }
 }
 
+/// What a reload does not change besides the address.
+fn warn_about_restart(old: &Config, new: &Config) {
+    let connections = |config: &Config| {
+        let limits = &config.limits;
+        (limits.connections, limits.handshake, limits.header, limits.idle, limits.drain)
+    };
+    if connections(old) != connections(new) {
+        banner::warn("'limits' changed: those of connections stay until a restart, 'rate' and 'concurrency' are new");
+    }
+    if old.log.audit_file != new.log.audit_file {
+        banner::warn("'log.audit_file' changed: the old one stays until a restart");
+    }
+}
+
 /// Clients refuse an expired certificate, and then everything stops at once.
 fn warn_about_expiry(handle: &Handle) {
     let expires = handle.state().certificate_expires();
@@ -261,11 +279,11 @@ fn warn_about_expiry(handle: &Handle) {
         handle.log().write(
             Level::Error,
             "the server's certificate has expired: clients will refuse it",
-            &[("expired", &expires)],
+            &[("expired", &rfc3339::format(expires))],
         );
     } else if left < time::Duration::days(30) {
         let text = format!("the server's certificate expires in {} days", left.whole_days());
-        handle.log().write(Level::Warn, text, &[("expires", &expires)]);
+        handle.log().write(Level::Warn, text, &[("expires", &rfc3339::format(expires))]);
     }
 }
 

@@ -70,10 +70,13 @@ fn advice(key: &str, error: &Error) -> String {
         }
         Error::ForeignBlock(label) => format!("remove the block '{label}': the file holds a private key"),
         Error::Empty | Error::NotPem | Error::MalformedCertificate | Error::NoPrivateKey | Error::MalformedKey => {
-            let what = if key == "tls.cert" { "-----BEGIN CERTIFICATE-----" } else { "-----BEGIN … PRIVATE KEY-----" };
+            let what =
+                if key == "tls.cert" { "-----BEGIN CERTIFICATE-----" } else { "-----BEGIN … PRIVATE KEY-----" };
             format!("name a PEM file: its blocks begin with '{what}'")
         }
-        Error::PasswordRequired => "write the password here, or a reference to it such as ${KES_TLS_PASSWORD}".to_owned(),
+        Error::PasswordRequired => {
+            "write the password here, or a reference to it such as ${KES_TLS_PASSWORD}".to_owned()
+        }
         Error::WrongPassword => "write the password of the file that 'tls.key' names".to_owned(),
         Error::UnknownEncryption => {
             "encrypt it anew: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE`".to_owned()
@@ -81,6 +84,7 @@ fn advice(key: &str, error: &Error) -> String {
         Error::Mismatch | Error::KindMismatch => {
             "'tls.cert' must begin with the certificate that was made for this key".to_owned()
         }
+        Error::UnsupportedKey => "make a new one: `kes identity new` writes Ed25519".to_owned(),
         _ => String::new(),
     }
 }

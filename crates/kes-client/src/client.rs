@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kes_api::wire::KeyType;
 use kes_api::wire::{
     self, ApiInfo, AuditEvent, Body, DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, ErrorEvent,
     GenerateRequest, GenerateResponse, HmacRequest, HmacResponse, IdentityInfo, ImportRequest, KeyInfo, PolicyInfo,
     PolicyRules, SecretBytes, SelfInfo, Status, Version,
 };
-use kes_api::wire::KeyType;
 use kes_identity::Identity;
 use reqwest::Method;
 use serde::de::DeserializeOwned;

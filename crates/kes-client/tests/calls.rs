@@ -191,7 +191,10 @@ async fn a_dead_endpoint_is_passed_over() {
     let alone = settings().endpoint(format!("https://{dead}")).insecure(true).build().unwrap();
     let error = alone.status().await.unwrap_err();
     assert_eq!(error.to_string(), format!("kes: connection error: Get \"https://{dead}/v1/status\""));
-    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), format!("dial tcp {dead}: connect: connection refused"));
+    assert_eq!(
+        std::error::Error::source(&error).unwrap().to_string(),
+        format!("dial tcp {dead}: connect: connection refused")
+    );
 }
 
 #[tokio::test]

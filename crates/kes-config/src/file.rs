@@ -170,7 +170,8 @@ impl File {
             context.warn(place, message, hint);
         }
         let (tls, policies, notes) = (tls.tls, policies.set, policies.notes);
-        let config = Config { address, admin, tls, api, policies, cache, log, keys, limits, compat, probe, store, places };
+        let config =
+            Config { address, admin, tls, api, policies, cache, log, keys, limits, compat, probe, store, places };
         Ok((config, notes))
     }
 }

@@ -289,3 +289,34 @@ fn advice(key: &str, block: &str) -> Option<String> {
         [place] => Some(format!("'{key}' belongs below '{place}'")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The keys of the tables of a page: a heading in backquotes is the block, the first cell of a row has the keys.
+    fn keys_of_page(page: &str) -> BTreeSet<String> {
+        let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let (mut block, mut keys) = (String::new(), BTreeSet::new());
+        for line in page.lines() {
+            if line.starts_with("##") {
+                block = quoted(line).pop().unwrap_or_default().replace("<name>", "*").replace("<path>", "*");
+            } else if let Some(row) = line.strip_prefix("| `") {
+                let cell = format!("`{}", row.split(" |").next().unwrap());
+                keys.extend(quoted(&cell).iter().map(|key| join(&block, key)));
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn the_operators_page_has_every_key_and_no_other() {
+        let page = include_str!("../../../docs/configuration.md");
+        let known: BTreeSet<_> = KEYS.iter().map(|key| (*key).to_owned()).collect();
+        let written = keys_of_page(page);
+        let missing: Vec<_> = known.difference(&written).collect();
+        let unknown: Vec<_> = written.difference(&known).collect();
+        assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:#?}\nunknown: {unknown:#?}");
+    }
+}

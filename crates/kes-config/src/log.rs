@@ -67,7 +67,7 @@ pub enum Sync {
     Off,
     /// At short intervals.
     Interval,
-    /// Before the request is answered.
+    /// After each batch of records, which is written within 100 ms.
     Always,
 }
 

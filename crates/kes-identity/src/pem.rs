@@ -95,7 +95,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        error: Box<Error>,
+        error: Box<Self>,
     },
     /// A server certificate names no server.
     #[error("certificate does not contain any DNS or IP address as SAN")]

@@ -163,8 +163,10 @@ fn refusals_have_their_old_texts() {
         assert_eq!(found.as_deref(), expected, "{input}");
     }
     assert_eq!(Error::WrongPassword.to_string(), "x509: decryption password incorrect");
-    let mismatch = load("ed25519.crt", "p256.key", None).unwrap_err();
+    let mismatch = load("p384.crt", "p256.key", None).unwrap_err();
     assert_eq!(mismatch.to_string(), "tls: private key does not match public key");
+    let mismatch = load("ed25519.crt", "p256.key", None).unwrap_err();
+    assert_eq!(mismatch.to_string(), "tls: private key type does not match public key type");
 }
 
 #[test]

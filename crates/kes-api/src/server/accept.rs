@@ -223,7 +223,9 @@ fn explain(error: &io::Error, tls: &Tls) -> (HandshakeFailure, String) {
 }
 
 fn report(shared: &Shared, worker: &Worker, peer: SocketAddr, started: Instant, reason: &str) {
-    shared.log.write(Level::Info, format_args!("TLS handshake error from {peer}: {reason}"), &[]);
+    // A socket for IPv6 and IPv4 shows the latter as ::ffff:1.2.3.4.
+    let shown = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    shared.log.write(Level::Info, format_args!("TLS handshake error from {shown}: {reason}"), &[]);
     shared.audit.write(
         worker.index,
         &Record {

@@ -41,15 +41,14 @@ const UNKNOWN_IDENTITY: usize = usize::MAX;
 const PROXY_HEADER: usize = usize::MAX - 1;
 
 /// Finds out who is asking: the peer, or whom a TLS proxy speaks for.
-pub(super) fn identify(state: &State, connection: &Connection, headers: &HeaderMap) -> Result<Caller, Failure> {
+pub(super) fn identify(state: &State, connection: &Connection, headers: &HeaderMap) -> Result<Option<Caller>, Failure> {
     let peer = connection.identity.as_ref().ok();
-    let own = || Caller { identity: peer.cloned(), ip: connection.ip.clone() };
-    let Some(proxy) = &state.settings.proxy else { return Ok(own()) };
+    let Some(proxy) = &state.settings.proxy else { return Ok(None) };
     if !peer.is_some_and(|peer| proxy.identities.contains(peer)) {
         if headers.contains_key(&proxy.header) {
             report_ignored_header(connection, proxy);
         }
-        return Ok(own());
+        return Ok(None);
     }
     let identity = forwarded(state, proxy, headers)?;
     if state.admin_identity.as_ref() == Some(&identity) && !proxy.admin {
@@ -58,7 +57,7 @@ pub(super) fn identify(state: &State, connection: &Connection, headers: &HeaderM
         );
     }
     let ip = forwarded_for(headers).map_or_else(|| connection.ip.clone(), |ip| ip.to_string().into());
-    Ok(Caller { identity: Some(identity), ip })
+    Ok(Some(Caller { identity, ip }))
 }
 
 /// The certificate in a proxy's header: URL-escaped PEM (http-api 1.7).
@@ -137,27 +136,30 @@ pub(super) fn authorize(call: &mut Call, route: &'static Route) -> Result<(), Fa
         call.verdict = Verdict::SkippedAuth;
         return Ok(());
     }
-    let Some(identity) = call.caller.identity.clone() else {
+    let Some(identity) = call.identity() else {
         return Err(unidentified(call));
     };
-    if call.state.admin_identity.as_ref() == Some(&identity) {
+    if call.state.admin_identity.as_ref() == Some(identity) {
         call.verdict = Verdict::Admin;
         return Ok(());
     }
-    let Some(policy) = call.state.policies.lookup(&identity).cloned() else {
+    let Some(policy) = call.state.policies.lookup(identity) else {
+        report_unknown(call, identity);
         call.verdict = Verdict::UnknownIdentity;
-        report_unknown(call, &identity);
         return Err(Failure::forbidden());
     };
     // A route that was asked for without its slash is judged with it, so that existing rules give the same answer.
     let slashless = route.path.ends_with('/') && call.path().len() < route.path.len();
     let decision = if slashless { policy.decide(route.path) } else { policy.decide(call.path()) };
-    call.verdict = Verdict::of(&policy, &decision);
-    if decision.is_allowed() {
-        return Ok(());
-    }
-    report_refusal(call, route, &identity, &decision);
-    Err(Failure::forbidden())
+    let verdict = Verdict::of(policy, &decision);
+    let outcome = if decision.is_allowed() {
+        Ok(())
+    } else {
+        report_refusal(call, route, identity, &decision, &verdict);
+        Err(Failure::forbidden())
+    };
+    call.verdict = verdict;
+    outcome
 }
 
 fn unidentified(call: &Call) -> Failure {
@@ -178,18 +180,18 @@ fn report_unknown(call: &Call, identity: &Identity) {
             &[
                 ("req.method", &call.method()),
                 ("req.path", &String::from_utf8_lossy(call.path())),
-                ("req.ip", &call.caller.ip),
+                ("req.ip", &call.ip()),
                 ("req.identity", identity),
             ],
         );
     }
 }
 
-fn report_refusal(call: &Call, route: &'static Route, identity: &Identity, decision: &Decision<'_>) {
+fn report_refusal(call: &Call, route: &'static Route, identity: &Identity, decision: &Decision<'_>, verdict: &Verdict) {
     if !call.connection.shared.reported.first(identity.as_str(), route.index) {
         return;
     }
-    let (policy, rule) = call.verdict.names();
+    let (policy, rule) = verdict.names();
     let path = String::from_utf8_lossy(call.path());
     let message = match (decision, Suggestion::for_path(&path)) {
         (Decision::Denied { .. }, _) => format!("access denied: rule '{rule}' under policy.{policy}.deny"),
@@ -202,7 +204,7 @@ fn report_refusal(call: &Call, route: &'static Route, identity: &Identity, decis
         &[
             ("req.method", &call.method()),
             ("req.path", &path),
-            ("req.ip", &call.caller.ip),
+            ("req.ip", &call.ip()),
             ("req.identity", identity),
             ("policy", &policy),
             ("rule", &rule),

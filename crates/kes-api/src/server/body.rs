@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -28,15 +28,16 @@ pub(super) struct RequestBody {
     expects: bool,
     touched: bool,
     ended: bool,
-    /// It did not arrive in time, or the client broke off: nothing more is expected of it.
-    failed: bool,
 }
 
 impl RequestBody {
     pub(super) fn new(request: &Parts, incoming: Incoming) -> Self {
-        let ended = incoming.is_end_stream();
+        // On h2 an empty frame may end a body that was declared empty.
+        let is_empty = |declared| declared == Some(0) && !request.headers.contains_key(TRANSFER_ENCODING);
         let declared = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        Self { incoming, declared, expects: request.headers.contains_key(EXPECT), touched: false, ended, failed: false }
+        let ended = incoming.is_end_stream() || is_empty(declared);
+        let expects = request.headers.get(EXPECT).is_some_and(|value| !value.is_empty());
+        Self { incoming, declared, expects, touched: false, ended }
     }
 
     /// Whether the request plainly has no body. A chunked body of no bytes is a body.
@@ -68,29 +69,32 @@ impl RequestBody {
             return Ok(first);
         }
         let rest = Box::pin(self.read_rest(first, limit));
-        let read = match deadline {
+        match deadline {
             Some(deadline) => {
                 let limited = Box::pin(tokio::time::timeout_at(deadline, rest));
                 limited.await.unwrap_or_else(|_| Err(Failure::body_timeout()))
             }
             None => rest.await,
-        };
-        self.failed = read.is_err();
-        read
+        }
     }
 
     async fn read_rest(&mut self, first: Bytes, limit: usize) -> Result<Bytes, Failure> {
         let expected = self.declared.map_or(0, |declared| usize::try_from(declared).unwrap_or(limit)).min(limit);
         let mut collected = BytesMut::with_capacity(expected.max(first.len()));
         collected.extend_from_slice(&first);
-        while collected.len() < limit {
+        // One more frame than fits: the end may come in a frame of its own.
+        while collected.len() <= limit {
             match self.frame().await {
                 Some(Ok(data)) => collected.extend_from_slice(&data),
                 Some(Err(error)) => return Err(broken(error)),
                 None => break,
             }
         }
-        collected.truncate(limit);
+        if collected.len() > limit {
+            // Whether the end was seen as well depends on how the bytes were cut up; the answer must not.
+            self.ended = false;
+            collected.truncate(limit);
+        }
         Ok(collected.freeze())
     }
 
@@ -105,12 +109,13 @@ impl RequestBody {
 
     /// Ends the body's part in the connection. Returns whether the connection must be closed after the answer; else
     /// what is left is thrown away while the answer is on its way.
-    pub(super) fn discard(self, limit: usize, pace: &Arc<Pace>) -> bool {
+    pub(super) fn discard(self, pace: &Arc<Pace>) -> bool {
         if self.ended {
             return false;
         }
-        let too_long = self.declared.is_some_and(|declared| declared > DRAIN_BYTES.max(limit) as u64);
-        if too_long || self.failed || (self.expects && !self.touched) {
+        let is_long = self.declared.is_some_and(|declared| declared > DRAIN_BYTES as u64);
+        // What was read and has not ended was longer than its limit, came too late, or broke off.
+        if self.touched || is_long || self.expects {
             return true;
         }
         // Until then the connection is busy: these bytes do not begin a header.

@@ -24,7 +24,8 @@ pub(super) struct Call {
     pub(super) route: Option<&'static Route>,
     /// Where the name or pattern begins in the path.
     pub(super) tail: usize,
-    pub(super) caller: Caller,
+    /// Whom a TLS proxy speaks for; else the peer itself is asking.
+    pub(super) forwarded: Option<Caller>,
     pub(super) verdict: Verdict,
     pub(super) started: Instant,
     /// Whether authentication was reached.
@@ -39,10 +40,9 @@ pub(super) enum Changed {
     Deleted(String),
 }
 
-/// Who is asking. Behind a TLS proxy it is not the peer.
-#[derive(Clone, Default)]
+/// Who is asking behind a TLS proxy.
 pub(super) struct Caller {
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Identity,
     pub(super) ip: Arc<str>,
 }
 
@@ -111,8 +111,21 @@ impl Call {
         self.request.method.as_str()
     }
 
+    /// Who is asking, if that is known.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match &self.forwarded {
+            Some(caller) => Some(&caller.identity),
+            None => self.connection.identity.as_ref().ok(),
+        }
+    }
+
+    /// Where the request comes from.
+    pub(super) fn ip(&self) -> &str {
+        self.forwarded.as_ref().map_or(&self.connection.ip, |caller| &caller.ip)
+    }
+
     pub(super) fn identity_text(&self) -> &str {
-        self.caller.identity.as_ref().map_or("", Identity::as_str)
+        self.identity().map_or("", Identity::as_str)
     }
 
     /// When the route's time is over.

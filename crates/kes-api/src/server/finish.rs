@@ -135,7 +135,7 @@ fn report(call: &Call, failure: &Failure) {
         &[
             ("req.method", &call.method()),
             ("req.path", &path),
-            ("req.ip", &call.caller.ip),
+            ("req.ip", &call.ip()),
             ("req.identity", &call.identity_text()),
             ("res.code", &failure.status.as_u16()),
         ],
@@ -154,8 +154,8 @@ fn record(call: &Call, code: u16, now: Instant) {
         &Record {
             method: call.method(),
             path: call.path(),
-            ip: &call.caller.ip,
-            identity: call.caller.identity.as_ref().map(kes_identity::Identity::as_str),
+            ip: call.ip(),
+            identity: call.identity().map(kes_identity::Identity::as_str),
             code,
             took,
             policy,

@@ -1,6 +1,6 @@
 //! What a request must be before it is looked at: the checks that the HTTP library leaves to us (http-api 1.5).
 
-use http::header::{EXPECT, HOST};
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{StatusCode, Version};
 
@@ -21,8 +21,15 @@ pub(super) fn check(request: &Parts) -> Result<(), Failure> {
         if request.headers.get(HOST).is_some_and(|host| !host.as_bytes().iter().all(is_host_byte)) {
             return bad();
         }
+        // A coding that nobody undoes, or a second one, means that somebody in between may see another body.
+        let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
+        let is_chunked = |coding: &http::HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if codings.next().is_some_and(|first| !is_chunked(first)) || codings.next().is_some() {
+            return Err(Failure::http(StatusCode::NOT_IMPLEMENTED).closing());
+        }
     }
     if let Some(expectation) = request.headers.get(EXPECT)
+        && !expectation.is_empty()
         && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
         return Err(Failure::http(StatusCode::EXPECTATION_FAILED).closing());
@@ -64,5 +71,20 @@ mod tests {
     fn only_100_continue_can_be_expected() {
         assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "100-Continue")]), None);
         assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "200-ok")]), Some(417));
+        assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "")]), None, "as if it were not there");
+    }
+
+    #[test]
+    fn only_plain_chunked_is_a_transfer_coding() {
+        let coded = |codings: &[&'static str]| {
+            let mut headers = vec![("host", "a")];
+            headers.extend(codings.iter().map(|coding| ("transfer-encoding", *coding)));
+            status(Version::HTTP_11, &headers)
+        };
+        assert_eq!(coded(&["Chunked"]), None);
+        for codings in [&["gzip, chunked"][..], &["chunked, chunked"], &["chunked", "chunked"], &["identity, chunked"]]
+        {
+            assert_eq!(coded(codings), Some(501), "{codings:?}");
+        }
     }
 }

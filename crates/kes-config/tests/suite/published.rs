@@ -61,6 +61,20 @@ async fn every_file_has_the_written_outcome() {
     }
 }
 
+/// The annotated file that people start from.
+#[test]
+fn the_sample_loads_without_a_warning() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/config.yml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let identity = |name: &str| match name {
+        "MINIO_IDENTITY" => Some("b".repeat(64)),
+        "METRICS_IDENTITY" => Some("c".repeat(64)),
+        _ => None,
+    };
+    let loaded = File::from_text("config.yml", text).environment(identity).load().unwrap();
+    assert_eq!((loaded.warnings, loaded.notes), (vec![], vec![]));
+}
+
 #[test]
 fn what_worked_with_an_old_server_loads() {
     for path in configs() {

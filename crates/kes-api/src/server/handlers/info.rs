@@ -140,7 +140,7 @@ pub(super) fn describe_identity(call: &Call, identity: &Identity) -> Result<Repl
 /// they were refused.
 pub(super) fn describe_self(call: &Call) -> Result<Reply, Failure> {
     let not_found = || Failure::not_found(text::IDENTITY_NOT_FOUND);
-    let identity = call.caller.identity.as_ref().ok_or_else(not_found)?;
+    let identity = call.identity().ok_or_else(not_found)?;
     let is_admin = call.state.admin_identity.as_ref() == Some(identity);
     let policy = call.state.policies.lookup(identity).filter(|_| !is_admin);
     if !is_admin && policy.is_none() {
