@@ -19,7 +19,7 @@ mkdir -p "$FOLDER"
 FOLDER=$(readlink -f "$FOLDER")
 cd "$FOLDER"
 if [ ! -e config.yml ]; then
-  "$BIN/kes" identity new --key server.key --cert server.crt --ip 127.0.0.1 --dns localhost --expiry 8760h localhost >/dev/null
+  "$BIN/kes" identity new --force --key server.key --cert server.crt --ip 127.0.0.1 --dns localhost --expiry 8760h localhost >/dev/null
   "$BIN/kes" identity >admin.api-key
   "$BIN/kes" identity >minio.api-key
   cat >config.yml <<YAML

@@ -89,7 +89,9 @@ pub(crate) fn options(config: &Config) -> anyhow::Result<Options> {
     };
     if let Some(audit) = &config.log.audit_file {
         let file = open_log(&audit.path).map_err(|error| {
-            let text = format!("cannot open the audit log {}: {error}", audit.path.display());
+            let text = error.to_string();
+            let why = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
+            let text = format!("cannot open the audit log {}: {why}", audit.path.display());
             anyhow!(
                 "{}",
                 config.refuse("log.audit_file.path", text, "name a file in a folder that the server may write to")

@@ -19,14 +19,14 @@ pub use seal::{Seal, SealAws, SealAzure, SealVault};
 pub use simple::{Fs, Static};
 pub use vault::{Jwt, Transit, Vault, VaultAuth, VaultLogin, VaultMode, VaultToken, VaultVersion};
 
-use crate::error::{Error, ErrorKind, Place};
+use crate::error::{Error, ErrorKind, Place, io_words};
 use crate::known::STORES;
 use crate::nearest::nearest;
 use crate::secret::Secret;
 use crate::section::Section;
 use kes_keystore::{KeyStore, fs, static_store};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The key store of a file.
@@ -168,16 +168,26 @@ impl Store {
             Ok(store) => Ok(Arc::new(store)),
             Err(cause) => {
                 let place = Place { key: format!("{}.path", self.place.key), ..self.place.clone() };
-                let error = match std::fs::metadata(path) {
-                    Ok(found) if !found.is_dir() => {
-                        let text = format!("fs: '{}' is not a directory", path.display());
-                        Error::new(ErrorKind::Store, text).hint("name a directory, or one that does not exist yet")
-                    }
-                    _ => Error::new(ErrorKind::Store, cause.to_string()),
-                };
-                Err(error.at(place).because(cause))
+                let error = Error::new(ErrorKind::Store, directory_fault(path).unwrap_or_else(|| cause.to_string()));
+                let hint = "name a directory that the server may write to, or one that it can make";
+                Err(error.at(place).hint(hint).because(cause))
             }
         }
+    }
+}
+
+/// The old server's text for a directory that cannot be used or made.
+fn directory_fault(path: &Path) -> Option<String> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_dir() => Some(format!("fs: '{}' is not a directory", path.display())),
+        Ok(_) => None,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            let missing = |part: &&Path| !part.as_os_str().is_empty() && !part.exists();
+            let missing = path.ancestors().take_while(missing).last()?;
+            let cause = std::fs::create_dir(missing).err()?;
+            Some(format!("mkdir {}: {}", missing.display(), io_words(&cause)))
+        }
+        Err(cause) => Some(format!("stat {}: {}", path.display(), io_words(&cause))),
     }
 }
 

@@ -28,7 +28,9 @@ pub(super) fn check(request: &Parts) -> Result<(), Failure> {
             return Err(Failure::http(StatusCode::NOT_IMPLEMENTED).closing());
         }
     }
-    if let Some(expectation) = request.headers.get(EXPECT)
+    // On h2 there is nothing to wait for, and nobody looks at it.
+    if request.version < Version::HTTP_2
+        && let Some(expectation) = request.headers.get(EXPECT)
         && !expectation.is_empty()
         && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
@@ -72,6 +74,7 @@ mod tests {
         assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "100-Continue")]), None);
         assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "200-ok")]), Some(417));
         assert_eq!(status(Version::HTTP_11, &[("host", "a"), ("expect", "")]), None, "as if it were not there");
+        assert_eq!(status(Version::HTTP_2, &[("expect", "200-ok")]), None);
     }
 
     #[test]

@@ -363,9 +363,17 @@ async fn opening_a_directory() {
         assert_eq!(error.kind(), ErrorKind::Store);
         assert!(std::error::Error::source(&error).is_some_and(|source| source.is::<kes_keystore::Error>()));
         assert_eq!(error.place().unwrap().key, "keystore.fs.path");
-        if path == file {
-            assert_eq!(error.message(), format!("fs: '{}' is not a directory", file.display()));
-        }
+        let text = match path == file {
+            true => format!("fs: '{}' is not a directory", file.display()),
+            false => format!("stat {}: not a directory", path.display()),
+        };
+        assert_eq!(error.message(), text);
+        assert!(error.advice().is_some());
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let error = loaded("fs: {path: /proc/nowhere/keys}").open().await.err().unwrap();
+        assert_eq!(error.message(), "mkdir /proc/nowhere: no such file or directory");
     }
 }
 
