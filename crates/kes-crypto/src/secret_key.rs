@@ -116,9 +116,15 @@ impl SecretKey {
     /// [`Error::NotAuthentic`] for every cause there is.
     pub fn open(&self, ciphertext: &[u8], context: &[u8]) -> Result<Plaintext, Error> {
         if let Some(Envelope { cipher, iv, nonce, sealed }) = envelope::parse(ciphertext, self.key_type) {
-            // An explicit type wins over the label, as upstream; only a key without one believes it.
-            let cipher = if self.key_type == KeyType::Legacy { cipher } else { self.own_cipher() };
-            return self.unseal(cipher, &iv, &nonce, sealed, context);
+            // An explicit type wins over the label, as upstream; only a key without one believes it. Where the label is
+            // wrong, upstream's reading must still do: it takes such a key for AES.
+            if self.key_type == KeyType::Legacy
+                && cipher != self.own_cipher()
+                && let Ok(plaintext) = self.unseal(cipher, &iv, &nonce, sealed.clone(), context)
+            {
+                return Ok(plaintext);
+            }
+            return self.unseal(self.own_cipher(), &iv, &nonce, sealed, context);
         }
         let (sealed, trailer) = ciphertext.split_last_chunk::<TRAILER_LEN>().ok_or(Error::NotAuthentic)?;
         let (iv, nonce) = split_trailer(trailer);

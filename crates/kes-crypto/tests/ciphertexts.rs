@@ -122,3 +122,17 @@ fn macs_match_the_vectors() {
         assert_eq!(base64::encode(&sum), text(vector, "sum_base64"));
     }
 }
+
+/// The old server reads a key without a recorded cipher as AES, whatever an envelope's label says.
+#[test]
+fn a_wrong_label_costs_a_legacy_key_nothing() {
+    let key = SecretKey::from_bytes(KeyType::Legacy, &[7; 32]).expect("32 bytes");
+    let raw = key.seal_with(&[1; 28], b"data", b"context").expect("sealed");
+    let (sealed, trailer) = raw.split_at(raw.len() - 28);
+    let [bytes, iv, nonce] = [sealed, &trailer[..16], &trailer[16..]].map(kes_crypto::base64::encode);
+    for label in ["AES-256-GCM-HMAC-SHA-256", "ChaCha20Poly1305"] {
+        let envelope = format!(r#"{{"aead":"{label}","iv":"{iv}","nonce":"{nonce}","bytes":"{bytes}"}}"#);
+        assert_eq!(key.open(envelope.as_bytes(), b"context").expect(label).expose(), b"data");
+        assert!(key.open(envelope.as_bytes(), b"another").is_err());
+    }
+}

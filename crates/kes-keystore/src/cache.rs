@@ -68,7 +68,7 @@ pub struct Settings {
     pub write_deadline: Duration,
     /// Deadline of a status call. Default 5 seconds.
     pub status_deadline: Duration,
-    /// How often the store is asked for its status. Default 10 seconds.
+    /// How often the store is asked for its status. Default 10 seconds; every second while it is out.
     pub probe_interval: Duration,
 }
 
@@ -141,7 +141,7 @@ struct Shared {
     misses: AtomicU64,
     fetches: AtomicU64,
     fetch_failures: AtomicU64,
-    tasks: OnceLock<[AbortHandle; 3]>,
+    tasks: OnceLock<[AbortHandle; 4]>,
 }
 
 /// How many re-reads may run in the background at once.

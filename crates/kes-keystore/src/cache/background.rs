@@ -11,13 +11,22 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::{Shared, flights};
 use crate::KeyName;
 
+/// How often a store that is out is asked again.
+const RECOVERY: Duration = Duration::from_secs(1);
+
 /// Starts the timers; each holds the cache only while it works.
-pub(super) fn start(shared: &Arc<Shared>) -> [AbortHandle; 3] {
+pub(super) fn start(shared: &Arc<Shared>) -> [AbortHandle; 4] {
     let period = tick(&shared.settings);
     [
         every(shared, shared.settings.probe_interval, |shared| async move {
             // The outcome has been taken note of on the way.
             let _ = shared.status(Duration::MAX).await;
+        }),
+        // While the store is out every second counts: readiness and status say so until the store is heard again.
+        every(shared, shared.settings.probe_interval.min(RECOVERY), |shared| async move {
+            if shared.calls.health.is_offline() {
+                let _ = shared.status(Duration::MAX).await;
+            }
         }),
         every(shared, period, |shared| async move { shared.sweep() }),
         every(shared, period, refresh_ahead),

@@ -161,3 +161,17 @@ async fn an_answer_of_any_other_kind_is_not_covered_up() {
     store.set(Mode::Out);
     assert_eq!(get(&cache, "a").await, Ok(1));
 }
+
+/// Readiness is what load balancers look at: a store that is back must be seen at once, not at the next slow probe.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_back_is_noticed_within_a_second() {
+    let (store, cache) = cache(Settings::default());
+    store.set(Mode::Out);
+    for _ in 0..3 {
+        let _ = get(&cache, "a").await;
+    }
+    assert!(cache.ready().await.is_err());
+    store.set(Mode::Well);
+    sleep(SECOND + SECOND / 10).await;
+    cache.ready().await.unwrap();
+}
