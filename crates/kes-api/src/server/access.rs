@@ -20,14 +20,17 @@ use crate::wire::text;
 #[derive(Debug, Default)]
 pub(super) struct Reported(Mutex<HashSet<(String, usize)>>);
 
-/// Entries of [`Reported`]; beyond that nothing more is logged until the next reload.
+/// Entries of [`Reported`]; when it is full it is emptied, so that nobody can silence what comes after.
 const REPORTED: usize = 4096;
 
 impl Reported {
     /// Whether this is the first time.
     fn first(&self, identity: &str, what: usize) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.len() < REPORTED && seen.insert((identity.to_owned(), what))
+        if seen.len() >= REPORTED {
+            seen.clear();
+        }
+        seen.insert((identity.to_owned(), what))
     }
 
     pub(super) fn forget(&self) {

@@ -1,6 +1,7 @@
 //! Every answer that is not a success: the only file with status codes for errors.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::StatusCode;
 use kes_keystore::ErrorKind;
@@ -17,6 +18,8 @@ pub(super) struct Failure {
     pub(super) body: Body,
     /// The connection cannot go on: its next bytes are not the beginning of a request.
     pub(super) close: bool,
+    /// When to try again.
+    pub(super) retry_after: Option<Duration>,
     pub(super) source: Option<Source>,
 }
 
@@ -47,7 +50,7 @@ pub(super) enum Doing {
 
 impl Failure {
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { status, body: Body::Message(message.into()), close: false, source: None }
+        Self { status, body: Body::Message(message.into()), close: false, retry_after: None, source: None }
     }
 
     pub(super) fn text(status: StatusCode, message: &'static str) -> Self {
@@ -67,7 +70,7 @@ impl Failure {
     }
 
     pub(super) fn page_not_found() -> Self {
-        Self { status: StatusCode::NOT_FOUND, body: Body::PageNotFound, close: false, source: None }
+        Self { status: StatusCode::NOT_FOUND, body: Body::PageNotFound, close: false, retry_after: None, source: None }
     }
 
     pub(super) fn wrong_method(received: &str, declared: &'static str, allow: &'static str) -> Self {
@@ -77,7 +80,13 @@ impl Failure {
 
     /// A request that is not HTTP as it should be: no body.
     pub(super) fn http(status: StatusCode) -> Self {
-        Self { status, body: Body::Empty, close: false, source: None }
+        Self { status, body: Body::Empty, close: false, retry_after: None, source: None }
+    }
+
+    /// The caller has used up what its limits give.
+    pub(super) fn too_many_requests(retry_after: Duration) -> Self {
+        let retry_after = Some(retry_after);
+        Self { retry_after, ..Self::text(StatusCode::TOO_MANY_REQUESTS, text::TOO_MANY_REQUESTS) }
     }
 
     /// The body did not arrive in time.

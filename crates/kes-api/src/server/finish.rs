@@ -106,7 +106,8 @@ fn refuse(call: &Call, failure: Failure, in_flight: InFlight) -> Response<Respon
         _ => {}
     }
     if failure.status == StatusCode::TOO_MANY_REQUESTS {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let seconds = failure.retry_after.map_or(1, |after| after.as_secs_f64().ceil().max(1.0) as u64);
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     if failure.close {
         close(&call.connection, call.request.version, &mut response);

@@ -21,11 +21,10 @@ use super::finish::{abandon, close, finish};
 use super::handlers::{self, Input};
 use super::pace::InFlight;
 use super::path::{self, Refused};
-use super::quota::{Quotas, Running};
+use super::quota::{Quotas, RetryAfter, Running};
 use super::reply::{Reply, ResponseBody};
 use super::routes::{self, Route};
 use super::{guard, log};
-use crate::wire::text;
 
 /// A request that is being worked on. If it is dropped, its client is gone, and that is recorded too.
 struct Open {
@@ -190,7 +189,7 @@ fn take_quota(open: &Open) -> Result<Option<Running>, Failure> {
     }
     Quotas::take(&open.connection.shared, limits, identity)
         .map(Some)
-        .map_err(|_| Failure::text(http::StatusCode::TOO_MANY_REQUESTS, text::TOO_MANY_REQUESTS))
+        .map_err(|RetryAfter(after)| Failure::too_many_requests(after))
 }
 
 /// Runs the handler; one that panics is a 500, logged and counted, and the server lives.
