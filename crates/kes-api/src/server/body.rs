@@ -6,13 +6,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::failure::Failure;
+use super::guard::Framing;
 use super::pace::Pace;
 
 /// Bytes of an unread body that are thrown away so that the connection can go on.
@@ -31,12 +30,10 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(request: &Parts, incoming: Incoming) -> Self {
+    pub(super) fn new(framing: &Framing, incoming: Incoming) -> Self {
         // On h2 an empty frame may end a body that was declared empty.
-        let is_empty = |declared| declared == Some(0) && !request.headers.contains_key(TRANSFER_ENCODING);
-        let declared = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let ended = incoming.is_end_stream() || is_empty(declared);
-        let expects = request.headers.get(EXPECT).is_some_and(|value| !value.is_empty());
+        let ended = incoming.is_end_stream() || framing.declares_nothing();
+        let (declared, expects) = (framing.declared, framing.expects_continue);
         Self { incoming, declared, expects, touched: false, ended }
     }
 

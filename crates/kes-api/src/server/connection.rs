@@ -60,7 +60,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut shutdown = self.shared.shutdown.subscribe();
+        let shared = Arc::clone(&self.shared);
         let io = TokioIo::new(Paced::new(socket, Arc::clone(&self.pace)));
         let service = service_fn(move |request| service::serve(Arc::clone(&self), request));
         // What a connection dies of is the peer's affair; each of its requests has been audited.
@@ -73,12 +73,10 @@ impl Connection {
                     .max_headers(MAX_HEADERS)
                     .serve_connection(io, service);
                 let mut connection = std::pin::pin!(connection);
-                tokio::select! {
-                    biased;
-                    _ = connection.as_mut() => return,
-                    _ = shutdown.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+                if shared.unless_stopped(connection.as_mut()).await.is_none() {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
                 }
-                let _ = connection.await;
             }
             Protocol::Http2 => {
                 let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -88,12 +86,10 @@ impl Connection {
                     .max_header_list_size(MAX_HEADER as u32)
                     .serve_connection(io, service);
                 let mut connection = std::pin::pin!(connection);
-                tokio::select! {
-                    biased;
-                    _ = connection.as_mut() => return,
-                    _ = shutdown.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+                if shared.unless_stopped(connection.as_mut()).await.is_none() {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
                 }
-                let _ = connection.await;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a request must be before it is looked at: the checks that the HTTP library leaves to us (http-api 1.5).
 
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{StatusCode, Version};
 
@@ -9,39 +9,73 @@ use super::failure::Failure;
 /// Largest header block, bytes; the library refuses what does not fit its buffer of the same size.
 pub(super) const MAX_HEADER: usize = (1 << 20) + (4 << 10);
 
-/// Refuses requests that are not HTTP as it should be. Their connection is closed.
-pub(super) fn check(request: &Parts) -> Result<(), Failure> {
-    let bad = || Err(Failure::http(StatusCode::BAD_REQUEST).closing());
-    if request.version < Version::HTTP_2 {
-        let hosts = request.headers.get_all(HOST).iter().count();
-        // HTTP/1.0 knows no Host header.
-        if hosts > 1 || (hosts == 0 && request.version == Version::HTTP_11) {
-            return bad();
+/// What the headers say about the request as a message: read in one pass, for every request has them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Framing {
+    hosts: usize,
+    has_bad_host: bool,
+    /// Transfer codings, and whether one of them is not plain `chunked`.
+    codings: usize,
+    has_other_coding: bool,
+    expects_other: bool,
+    /// The client waits for "100 Continue" before it sends its body.
+    pub(super) expects_continue: bool,
+    /// `Content-Length`.
+    pub(super) declared: Option<u64>,
+}
+
+impl Framing {
+    pub(super) fn of(request: &Parts) -> Self {
+        let mut framing = Self::default();
+        for (name, value) in &request.headers {
+            let value = value.as_bytes();
+            if *name == HOST {
+                framing.hosts += 1;
+                framing.has_bad_host |= !value.iter().all(is_host_byte);
+            } else if *name == CONTENT_LENGTH {
+                framing.declared = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            } else if *name == TRANSFER_ENCODING {
+                framing.codings += 1;
+                framing.has_other_coding |= !value.eq_ignore_ascii_case(b"chunked");
+            } else if *name == EXPECT && !value.is_empty() {
+                let is_continue = value.eq_ignore_ascii_case(b"100-continue");
+                framing.expects_continue |= is_continue;
+                framing.expects_other |= !is_continue;
+            }
         }
-        if request.headers.get(HOST).is_some_and(|host| !host.as_bytes().iter().all(is_host_byte)) {
-            return bad();
+        framing
+    }
+
+    /// Whether the headers say that there is no body. A chunked body of no bytes is a body.
+    pub(super) fn declares_nothing(&self) -> bool {
+        self.declared == Some(0) && self.codings == 0
+    }
+
+    /// Refuses requests that are not HTTP as it should be. Their connection is closed.
+    pub(super) fn check(&self, version: Version) -> Result<(), Failure> {
+        // h2 has its own framing, and there is nothing to wait for.
+        if version >= Version::HTTP_2 {
+            return Ok(());
+        }
+        // HTTP/1.0 knows no Host header.
+        if self.hosts > 1 || (self.hosts == 0 && version == Version::HTTP_11) || self.has_bad_host {
+            return Err(Failure::http(StatusCode::BAD_REQUEST).closing());
         }
         // A coding that nobody undoes, or a second one, means that somebody in between may see another body.
-        let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
-        let is_chunked = |coding: &http::HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if codings.next().is_some_and(|first| !is_chunked(first)) || codings.next().is_some() {
+        if self.has_other_coding || self.codings > 1 {
             return Err(Failure::http(StatusCode::NOT_IMPLEMENTED).closing());
         }
+        if self.expects_other {
+            return Err(Failure::http(StatusCode::EXPECTATION_FAILED).closing());
+        }
+        Ok(())
     }
-    // On h2 there is nothing to wait for, and nobody looks at it.
-    if request.version < Version::HTTP_2
-        && let Some(expectation) = request.headers.get(EXPECT)
-        && !expectation.is_empty()
-        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
-        return Err(Failure::http(StatusCode::EXPECTATION_FAILED).closing());
-    }
-    Ok(())
 }
 
 /// RFC 3986 3.2.2 and a port: unreserved, percent-encoded, sub-delims, brackets and colon.
 fn is_host_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\''
+        | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'[' | b']')
 }
 
 #[cfg(test)]
@@ -53,7 +87,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap().into_parts().0).err().map(|failure| failure.status.as_u16())
+        let request = request.body(()).unwrap().into_parts().0;
+        Framing::of(&request).check(version).err().map(|failure| failure.status.as_u16())
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod worker;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -133,6 +133,7 @@ impl Server {
             continuations: lists::Continuations::default(),
             quotas: quota::Quotas::default(),
             shutdown: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
             detached: watch::Sender::new(0),
             status: shared::StatusAnswer::default(),
             reloads: AtomicU64::new(0),
@@ -225,6 +226,7 @@ impl Handle {
 
     /// Stops accepting, ends log streams, and lets [`Server::serve`] return once the rest is done.
     pub fn shutdown(&self) {
+        self.0.stopping.store(true, std::sync::atomic::Ordering::Release);
         self.0.shutdown.send_replace(true);
         self.0.audit.stream.close();
         self.0.log.stream.close();

@@ -48,7 +48,8 @@ enum Phase {
     First(Instant),
     /// Waiting for the next request.
     Idle(Instant),
-    /// Its first bytes are here.
+    /// Its first bytes are here. The clock is asked when there turn out to be more to wait for.
+    Begun,
     Header(Instant),
 }
 
@@ -84,7 +85,7 @@ impl Pace {
         }
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         match *phase {
-            Phase::Idle(_) if self.headers_are_timed => *phase = Phase::Header(Instant::now()),
+            Phase::Idle(_) if self.headers_are_timed => *phase = Phase::Begun,
             Phase::First(_) if !self.headers_are_timed => *phase = Phase::Idle(Instant::now()),
             _ => {}
         }
@@ -95,7 +96,12 @@ impl Pace {
         if self.in_flight.load(Ordering::Relaxed) > 0 {
             return None;
         }
-        Some(match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Phase::Begun = *phase {
+            *phase = Phase::Header(Instant::now());
+        }
+        Some(match *phase {
+            Phase::Begun => unreachable!("replaced above"),
             Phase::First(since) | Phase::Header(since) => since + self.limits.header,
             Phase::Idle(since) => since + self.limits.idle,
         })

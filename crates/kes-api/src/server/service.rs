@@ -18,17 +18,19 @@ use super::call::{Call, Verdict};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::finish::{abandon, close, finish};
+use super::guard::Framing;
 use super::handlers::{self, Input};
+use super::log;
 use super::pace::InFlight;
 use super::path::{self, Refused};
 use super::quota::{Quotas, RetryAfter, Running};
 use super::reply::{Reply, ResponseBody};
 use super::routes::{self, Route};
-use super::{guard, log};
 
 /// A request that is being worked on. If it is dropped, its client is gone, and that is recorded too.
 struct Open {
     call: Call,
+    framing: Framing,
     body: Option<RequestBody>,
     /// The body was not read to its end, so the connection cannot go on.
     must_close: bool,
@@ -59,7 +61,12 @@ impl Drop for Open {
 }
 
 impl Open {
-    fn new(connection: Arc<Connection>, request: http::request::Parts, body: RequestBody) -> Box<Self> {
+    fn new(
+        connection: Arc<Connection>,
+        request: http::request::Parts,
+        framing: Framing,
+        body: RequestBody,
+    ) -> Box<Self> {
         connection.worker.metrics.request_started();
         let in_flight = connection.pace.begin();
         let call = Call {
@@ -76,7 +83,15 @@ impl Open {
             changed: None,
         };
         let body = Some(body);
-        Box::new(Self { call, body, must_close: false, finished: false, in_flight: Some(in_flight), _running: None })
+        Box::new(Self {
+            call,
+            framing,
+            body,
+            must_close: false,
+            finished: false,
+            in_flight: Some(in_flight),
+            _running: None,
+        })
     }
 
     /// Whatever is left of the body is thrown away while the answer is on its way, or ends the connection.
@@ -104,8 +119,9 @@ pub(super) fn serve(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send {
     let (request, incoming) = request.into_parts();
-    let body = RequestBody::new(&request, incoming);
-    let open = Open::new(connection, request, body);
+    let framing = Framing::of(&request);
+    let body = RequestBody::new(&framing, incoming);
+    let open = Open::new(connection, request, framing, body);
     Box::pin(async move { Ok(answer(open).await) })
 }
 
@@ -140,7 +156,7 @@ async fn detached(mut open: Box<Open>, route: &'static Route, input: Input) -> R
 
 /// Everything before the handler; what it needs to know, checked.
 async fn prepare(open: &mut Open) -> Result<(&'static Route, Input), Failure> {
-    guard::check(&open.request)?;
+    open.framing.check(open.request.version)?;
     let route = find_route(open)?;
     let identified = identify(&open.state, &open.connection, &open.request.headers);
     open.authenticated = identified.is_err();

@@ -1,7 +1,10 @@
 //! What all connections share: the state, the logs, the counters.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -79,6 +82,8 @@ pub(super) struct Shared {
     pub(super) continuations: Continuations,
     pub(super) quotas: Quotas,
     pub(super) shutdown: watch::Sender<bool>,
+    /// The same, for a quick look.
+    pub(super) stopping: AtomicBool,
     /// Changes to the store that are under way.
     pub(super) detached: watch::Sender<usize>,
     pub(super) status: StatusAnswer,
@@ -87,6 +92,27 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Waits for `work`, or for the shutdown: then `None`.
+    ///
+    /// Like a select over both, but the shutdown is looked at once to be woken by it, and then only when it has come: a
+    /// connection is polled for every request.
+    pub(super) async fn unless_stopped<F: Future + Unpin>(&self, mut work: F) -> Option<F::Output> {
+        let mut stop = self.shutdown.subscribe();
+        let mut stopped = std::pin::pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
+        let mut is_registered = false;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = Pin::new(&mut work).poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if is_registered && !self.stopping.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            is_registered = true;
+            stopped.as_mut().poll(cx).map(|_| None)
+        })
+        .await
+    }
+
     /// Counts a change to the store until the guard is dropped; a shutdown waits for it.
     pub(super) fn detach(self: &Arc<Self>) -> Detached {
         self.detached.send_modify(|count| *count += 1);
