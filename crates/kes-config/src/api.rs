@@ -1,7 +1,6 @@
 //! `api`: exceptions for single routes.
 
 use crate::compat::Compat;
-use crate::error::Error;
 use crate::nearest::nearest;
 use crate::scalar::GoDuration;
 use crate::section::{Placed, Section};
@@ -41,11 +40,11 @@ pub(crate) fn read<'a>(root: &Section<'a>) -> Vec<Draft<'a>> {
 }
 
 /// Step 11 of config.md 3. The keys of the result are the paths of [`ROUTES`].
-pub(crate) fn build(drafts: &[Draft<'_>], compat: &Compat) -> Result<BTreeMap<&'static str, Route>, Error> {
+pub(crate) fn build(drafts: &[Draft<'_>], compat: Option<&Compat>) -> BTreeMap<&'static str, Route> {
     for Draft { path, section, timeout, .. } in drafts {
         if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value.is_negative()) {
             let text = format!("kesconf: invalid timeout '{}' for API '{path}'", timeout.value.0);
-            return Err(section.error("timeout", text).hint("write how long a request may take, such as 15s"));
+            section.refuse(section.error("timeout", text).hint("write how long a request may take, such as 15s"));
         }
     }
     let mut routes = BTreeMap::new();
@@ -56,17 +55,27 @@ pub(crate) fn build(drafts: &[Draft<'_>], compat: &Compat) -> Result<BTreeMap<&'
             continue;
         };
         let skip_auth = skip_auth.as_ref().is_some_and(|skip_auth| skip_auth.value);
-        if skip_auth && !MAY_SKIP.contains(path) && !compat.skip_auth_any_route {
+        // Whoever changes policies can have every right: that is never for everybody.
+        let never = known.standing == Standing::Named;
+        let anywhere = !never && compat.is_none_or(|compat| compat.skip_auth_any_route);
+        if skip_auth && !MAY_SKIP.contains(path) && !anywhere {
             // Departs from upstream: it lets everybody on the network create, delete and use keys.
             let text = format!("kesconf: invalid API config: '{path}' must not skip authentication");
-            let hint =
-                format!("only {} may; 'compat.skip_auth_any_route: on' permits it everywhere", MAY_SKIP.join(", "));
-            return Err(section.error("skip_auth", text).hint(hint));
+            let hint = match never {
+                true => {
+                    "it changes policies: a rule that begins with its path lets others than the administrator do that"
+                        .to_owned()
+                }
+                false => {
+                    format!("only {} may; 'compat.skip_auth_any_route: on' permits it everywhere", MAY_SKIP.join(", "))
+                }
+            };
+            section.refuse(section.error("skip_auth", text).hint(hint));
         }
         let timeout = timeout.as_ref().and_then(|timeout| timeout.value.positive());
         routes.insert(known.path, Route { skip_auth, timeout });
     }
-    Ok(routes)
+    routes
 }
 
 fn warn_unknown(Draft { path, section, .. }: &Draft<'_>) {

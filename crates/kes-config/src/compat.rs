@@ -1,7 +1,6 @@
 //! `compat`: how close the server stays to older releases.
 
-use crate::error::Error;
-use crate::section::Section;
+use crate::section::{Refused, Section};
 use kes_policy::Matching;
 
 /// `compat`.
@@ -20,7 +19,7 @@ pub struct Compat {
     pub skip_auth_any_route: bool,
 }
 
-pub(crate) fn read(root: &Section<'_>) -> Result<Compat, Error> {
+pub(crate) fn read(root: &Section<'_>) -> Result<Compat, Refused> {
     let section = root.section("compat");
     let switch = |key, default| section.switch(key).map_or(default, |switch| switch.value);
     let legacy_routes = switch("legacy_routes", true);

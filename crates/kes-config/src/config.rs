@@ -45,6 +45,59 @@ pub struct Config {
     pub(crate) places: Vec<Place>,
 }
 
+/// The sections of a file of which some may be refused: those are not there.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Sections {
+    /// [`Config::address`].
+    pub address: Option<Address>,
+    /// [`Config::admin`].
+    pub admin: Option<Admin>,
+    /// [`Config::tls`].
+    pub tls: Option<Tls>,
+    /// [`Config::api`], without entries that are refused.
+    pub api: BTreeMap<&'static str, Route>,
+    /// [`Config::policies`], without members and rules that are refused.
+    pub policies: PolicySet,
+    /// [`Config::cache`].
+    pub cache: cache::Settings,
+    /// [`Config::log`].
+    pub log: Option<Log>,
+    /// [`Config::keys`], without names that are refused.
+    pub keys: Vec<KeyName>,
+    /// [`Config::limits`].
+    pub limits: Option<Limits>,
+    /// [`Config::compat`].
+    pub compat: Option<Compat>,
+    /// [`Config::probe`].
+    pub probe: Option<Probe>,
+    /// [`Config::store`].
+    pub store: Option<Store>,
+    pub(crate) places: Vec<Place>,
+}
+
+impl Sections {
+    /// The whole, if nothing is missing.
+    pub(crate) fn complete(self) -> Option<Config> {
+        let Self { address, admin, tls, api, policies, cache, log, keys, limits, compat, probe, store, places } = self;
+        Some(Config {
+            address: address?,
+            admin: admin?,
+            tls: tls?,
+            api,
+            policies,
+            cache,
+            log: log?,
+            keys,
+            limits: limits?,
+            compat: compat?,
+            probe: probe?,
+            store: store?,
+            places,
+        })
+    }
+}
+
 impl Config {
     /// Opens the key store: [`Store::open`].
     ///
@@ -56,8 +109,8 @@ impl Config {
 
     /// A refusal of what a key says that only the start of a server can judge: a certificate that cannot be read, an address
     /// in use. It has the form of all others, `message`, place and `hint` (none if it is empty); the place is that of
-    /// `address`, `tls.cert`, `tls.key`, `tls.password`, `tls.ca`, `tls.proxy.header.cert`, `log.audit_file.path` or
-    /// `keys`, unless a flag set the value.
+    /// `address`, `tls.cert`, `tls.key`, `tls.password`, `tls.ca`, `tls.proxy.header.cert`, `log.audit_file.path`,
+    /// `probe.address` or `keys`, unless a flag set the value.
     #[must_use]
     pub fn refuse(&self, key: &str, message: impl Into<String>, hint: &str) -> Error {
         let error = Error::new(ErrorKind::Invalid, message);

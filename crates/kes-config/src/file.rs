@@ -1,10 +1,12 @@
 //! From a file to a [`Config`].
 
 use crate::address::Address;
-use crate::config::Config;
+use crate::config::{Config, Sections};
 use crate::error::{Error, ErrorKind, Place, Warning, io_words};
-use crate::section::{Context, Section, TOML};
-use crate::{api, compat, keystore, known, legacy, limits, log, policy, tls, yaml};
+use crate::inspection::Inspection;
+use crate::section::{Context, Refused, Section, TOML};
+use crate::{api, compat, keystore, known, legacy, limits, log, modern, policy, tls, yaml};
+use kes_policy::Matching;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,75 +107,136 @@ impl File {
     /// [`ErrorKind::Unsupported`], which come from [`Config::open_store`].
     pub fn load(&self) -> Result<Loaded, Error> {
         let context = Context::new(&self.name, &*self.environment);
-        let Some(mut tree) = self.tree(&context)? else { return Err(empty(&context)) };
-        legacy::translate(&mut tree, &context)?;
-        let root = context.root(&tree);
-        tls::check_version(&root)?;
-        let (config, notes) = self.judge(&root, &context)?;
+        let tree = self.tree(&context)?;
+        let Judgement { judged, early, .. } = self.judge(&tree, &context);
+        if let Some(error) = context.first_error(early) {
+            return Err(error);
+        }
+        let Judged { sections, notes } = judged;
+        let config = sections.complete().expect("what is not there was refused");
         known::survey(&tree, &context);
         Ok(Loaded { config, warnings: context.take_warnings(), notes })
     }
 
-    fn tree(&self, context: &Context<'_>) -> Result<Option<yaml::Node>, Error> {
+    /// Reads all sections as [`load`](Self::load) does, and tells **all** that is wrong instead of the first mistake.
+    #[must_use]
+    pub fn inspect(&self) -> Inspection {
+        let context = Context::new(&self.name, &*self.environment);
+        let tree = match self.tree(&context) {
+            Ok(tree) => tree,
+            Err(error) => return Inspection::unreadable(error),
+        };
+        let Judgement { judged, stateful, .. } = self.judge(&tree, &context);
+        known::survey(&tree, &context);
+        let errors = context.all_errors();
+        let Judged { sections, notes } = judged;
+        let modern = (!stateful).then(|| modern::write(&tree, &context));
+        let (modern, secrets) = modern.map_or((None, false), |(text, secrets)| (Some(text), secrets));
+        let places = known::places(&tree, &context);
+        Inspection { sections, errors, warnings: context.take_warnings(), notes, modern, secrets, places }
+    }
+
+    /// The file as a tree, in today's spelling.
+    fn tree(&self, context: &Context<'_>) -> Result<yaml::Node, Error> {
         if self.text.len() > MAX_LEN {
             let text = format!("yaml: the file is longer than {MAX_LEN} bytes");
             return Err(Error::new(ErrorKind::Syntax, text).at(context.place(1, "")));
         }
-        yaml::parse(&self.text).map_err(|fault| {
+        let tree = yaml::parse(&self.text).map_err(|fault| {
             let error = Error::new(ErrorKind::Syntax, fault.text).at(context.place(fault.line, ""));
             match self.name.ends_with(".toml") {
                 true => error.hint(TOML),
                 false => error.hint("check the indentation, and quote values with any of : # { [ & * ! | > ' \" % @ `"),
             }
-        })
+        })?;
+        let mut tree = tree.ok_or_else(|| empty(context))?;
+        legacy::translate(&mut tree, context);
+        Ok(tree)
     }
 
-    /// Reads everything, then refuses the first thing that is wrong in the order of the old server.
-    fn judge(&self, root: &Section<'_>, context: &Context<'_>) -> Result<(Config, Vec<Warning>), Error> {
-        let address = root.filled("address");
+    /// Reads and judges everything, in the order of the old server. What is wrong is in the context.
+    fn judge(&self, tree: &yaml::Node, context: &Context<'_>) -> Judgement {
+        let root = &context.root(tree);
+        let _told = tls::check_version(root);
+        if tls::check_stateful(root).is_err() {
+            return Judgement { judged: Judged::default(), early: context.refused(), stateful: true };
+        }
+        let early = context.refused();
+        Judgement { judged: self.judge_sections(root), early, stateful: false }
+    }
+
+    fn judge_sections(&self, root: &Section<'_>) -> Judged {
         let admin = tls::read_admin(root, self.root.as_deref());
         let tls = tls::read(root);
-        let policies = policy::read(root);
+        if let Ok(admin) = &admin {
+            tls::check_proxies(root, &tls.proxies, admin);
+        }
+        let drafts = policy::read(root);
+        policy::check(root, &drafts, admin.as_ref().ok(), &tls.proxies);
         let cache = limits::read_cache(root);
         let log = log::read(root);
-        let api = api::read(root);
-        let keys = limits::read_keys(root);
-        let store = keystore::read(root);
         let compat = compat::read(root);
+        let api = api::build(&api::read(root), compat.as_ref().ok());
+        let keys = limits::read_keys(root);
+        limits::check_keys(root, &keys);
+        let store = keystore::read(root);
         let limits = limits::read_limits(root);
         let probe = limits::read_probe(root);
-        context.first_mistake()?;
-
-        let admin = admin?;
-        let tls = tls?;
-        tls::check_proxies(&tls.proxies, &admin)?;
-        policy::check(&policies, &admin, &tls.proxies)?;
-        let cache = cache?;
-        let log = log?;
-        let compat = compat?;
-        let api = api::build(&api, &compat)?;
-        limits::check_keys(&keys)?;
-        let store = keystore::choose(store)?;
-        let (limits, probe) = (limits?, probe?);
-        let address = match (&self.address, &address) {
-            (Some(flag), _) => Address::parse(flag, None)?,
-            (None, Some(text)) => Address::parse(text.as_str(), Some(text.place.clone()))?,
-            (None, None) => Address::parse(Address::DEFAULT, None)?,
-        };
+        let address = self.read_address(root);
+        let matching = compat.as_ref().map_or_else(|_| Matching::default(), |compat| compat.policy_match);
+        let policies = policy::build(root, &drafts, matching);
+        let keys = limits::name_keys(root, &keys);
+        for Warning { message, place, hint } in policies.warnings {
+            root.context().warn(place, message, hint);
+        }
         let mut places = places(root);
         if self.address.is_some() {
             places.retain(|place| place.key != "address");
         }
-        let policies = policy::build(&policies, &compat)?;
-        let keys = limits::name_keys(&keys)?;
-        for Warning { message, place, hint } in policies.warnings {
-            context.warn(place, message, hint);
-        }
-        let (tls, policies, notes) = (tls.tls, policies.set, policies.notes);
-        let config =
-            Config { address, admin, tls, api, policies, cache, log, keys, limits, compat, probe, store, places };
-        Ok((config, notes))
+        let (notes, policies) = (policies.notes, policies.set);
+        let sections = Sections {
+            address: address.ok(),
+            admin: admin.ok(),
+            tls: tls.tls.ok(),
+            api,
+            policies,
+            cache,
+            log: log.ok(),
+            keys,
+            limits: Some(limits),
+            compat: compat.ok(),
+            probe: probe.ok(),
+            store: store.ok(),
+            places,
+        };
+        Judged { sections, notes }
     }
+
+    fn read_address(&self, root: &Section<'_>) -> Result<Address, Refused> {
+        let written = root.filled("address");
+        let address = match (&self.address, &written) {
+            (Some(flag), _) => Address::parse(flag, None),
+            (None, Some(text)) => Address::parse(text.as_str(), Some(text.place.clone())),
+            (None, None) => Address::parse(Address::DEFAULT, None),
+        };
+        address.map_err(|error| root.refuse(error))
+    }
+}
+
+/// What became of a file.
+struct Judgement {
+    judged: Judged,
+    /// How much was refused before the sections were read.
+    early: usize,
+    /// It is the file of another server, and its sections were not read.
+    stateful: bool,
+}
+
+/// What became of the sections.
+#[derive(Default)]
+struct Judged {
+    sections: Sections,
+    notes: Vec<Warning>,
 }
 
 impl fmt::Debug for File {
@@ -187,7 +250,9 @@ fn places(root: &Section<'_>) -> Vec<Place> {
     let tls = root.section("tls");
     let header = tls.section("proxy").section("header");
     let audit = root.section("log").section("audit_file");
+    let probe = root.section("probe");
     let mut places = vec![root.place("address"), header.place("cert"), audit.place("path"), root.place("keys")];
+    places.push(probe.place("address"));
     places.extend(["cert", "key", "password", "ca"].map(|key| tls.place(key)));
     places
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Place, io_words};
 use crate::known::STORES;
 use crate::nearest::nearest;
 use crate::secret::Secret;
-use crate::section::Section;
+use crate::section::{Refused, Section};
 use kes_keystore::{KeyStore, fs, static_store};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -131,12 +131,11 @@ impl Store {
         self.fingerprint == other.fingerprint
     }
 
-    /// Opens the store.
+    /// Whether this release can open such a store at all. Opens nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a store that this release has not; [`ErrorKind::Store`] if it cannot be opened, with
-    /// the [`kes_keystore::Error`] as source.
-    pub async fn open(&self) -> Result<Arc<dyn KeyStore>, Error> {
+    /// [`ErrorKind::Unsupported`].
+    pub fn supported(&self) -> Result<(), Error> {
         let unsupported =
             |what: &str| Error::new(ErrorKind::Unsupported, format!("this release has no '{what}' support"));
         if self.seal.is_some() {
@@ -144,11 +143,23 @@ impl Store {
             return Err(unsupported("seal").at(place).hint("remove 'keystore.seal' if keys may be stored unsealed"));
         }
         match &self.backend {
-            Backend::Fs(fs) => self.open_directory(fs).await,
-            Backend::Static(Static { key }) => self.open_static(key),
+            Backend::Fs(_) | Backend::Static(_) => Ok(()),
             other => {
                 Err(unsupported(other.name()).at(self.place.clone()).hint("the stores of this release are: fs, static"))
             }
+        }
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// As [`Store::supported`]; [`ErrorKind::Store`] if it cannot be opened, with the [`kes_keystore::Error`] as source.
+    pub async fn open(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        self.supported()?;
+        match &self.backend {
+            Backend::Fs(fs) => self.open_directory(fs).await,
+            Backend::Static(Static { key, .. }) => self.open_static(key),
+            _ => unreachable!("the others are not supported"),
         }
     }
 
@@ -259,77 +270,70 @@ struct Missing<'a> {
 
 impl Missing<'_> {
     /// The value, or the refusal `<prefix>: <text>` with the place of the missing key.
-    fn need<T>(&self, value: Option<T>, key: &str, text: &str) -> Result<T, Error> {
+    fn need<T>(&self, value: Option<T>, key: &str, text: &str) -> Result<T, Refused> {
         value.ok_or_else(|| self.refuse(key, text))
     }
 
-    fn refuse(&self, key: &str, text: &str) -> Error {
-        let error = self.section.error(key, format!("{}: {text}", self.prefix));
+    fn refuse(&self, key: &str, text: &str) -> Refused {
+        let error = self.error(key, text);
         let path = error.place().map(|place| place.key.clone()).unwrap_or_default();
-        error.hint(format!("write a value for '{path}'"))
+        self.section.refuse(error.hint(format!("write a value for '{path}'")))
+    }
+
+    fn error(&self, key: &str, text: &str) -> Error {
+        self.section.error(key, format!("{}: {text}", self.prefix))
     }
 }
 
-type Read = Result<Backend, Error>;
-
-/// Reads all stores that are written. What is wrong with one is for [`choose`] to say, after everything else.
-pub(crate) struct Draft<'a> {
-    found: Vec<(Section<'a>, Read)>,
-    seal: Result<Option<Seal>, Error>,
-    section: Section<'a>,
-    /// Stores outside of `keystore`.
-    misplaced: Vec<&'a str>,
-    root: Section<'a>,
-}
-
-pub(crate) fn read<'a>(root: &Section<'a>) -> Draft<'a> {
-    let section = root.section("keystore");
-    let mut found = Vec::new();
-    let mut store = |block: Section<'a>, read: &dyn Fn(&Section<'a>) -> Read| {
-        if block.is_present() {
-            let backend = read(&block);
-            found.push((block, backend));
-        }
-    };
-    store(section.block("fs"), &simple::read_fs);
-    store(section.block("static"), &simple::read_static);
-    store(section.block("vault"), &vault::read);
-    store(section.block("aws").block("secretsmanager"), &aws::read_secretsmanager);
-    store(section.block("aws").block("kms"), &aws::read_kms);
-    store(section.block("azure").block("keyvault"), &azure::read);
-    store(section.block("gcp").block("secretmanager"), &gcp::read);
-    store(section.block("fortanix").block("sdkms"), &remote::read_fortanix);
-    store(section.block("gemalto").block("keysecure"), &remote::read_gemalto);
-    store(section.block("entrust").block("keycontrol"), &remote::read_entrust);
-    store(section.block("generic"), &remote::read_generic);
-    store(section.block("kes"), &remote::read_kes);
-    let seal = seal::read(&section.block("seal"));
-    let misplaced = root.keys().filter(|key| STORES.contains(key)).collect();
-    Draft { found, seal, section, misplaced, root: root.clone() }
-}
+type Read = Result<Backend, Refused>;
+type Reader = fn(&Section<'_>) -> Read;
 
 /// Step 13 of config.md 3: exactly one store, and that one complete.
-pub(crate) fn choose(draft: Draft<'_>) -> Result<Store, Error> {
-    let Draft { mut found, seal, section, misplaced, root } = draft;
-    if let (Some(name), false) = (misplaced.first(), found.is_empty()) {
-        // Departs from upstream: it ignores the key, and with it where its author wanted the keys to be.
-        let text = format!("kesconf: invalid keystore config: '{name}' stands outside of 'keystore'");
-        return Err(root.error(name, text).hint(format!("move it below 'keystore', or remove it: 'keystore.{name}'")));
+pub(crate) fn read(root: &Section<'_>) -> Result<Store, Refused> {
+    let section = root.section("keystore");
+    let (aws, azure, gcp) = (section.block("aws"), section.block("azure"), section.block("gcp"));
+    let stores: [(Section<'_>, Reader); 12] = [
+        (section.block("fs"), simple::read_fs),
+        (section.block("static"), simple::read_static),
+        (section.block("vault"), vault::read),
+        (aws.block("secretsmanager"), aws::read_secretsmanager),
+        (aws.block("kms"), aws::read_kms),
+        (azure.block("keyvault"), azure::read),
+        (gcp.block("secretmanager"), gcp::read),
+        (section.block("fortanix").block("sdkms"), remote::read_fortanix),
+        (section.block("gemalto").block("keysecure"), remote::read_gemalto),
+        (section.block("entrust").block("keycontrol"), remote::read_entrust),
+        (section.block("generic"), remote::read_generic),
+        (section.block("kes"), remote::read_kes),
+    ];
+    let found: Vec<_> = stores.into_iter().filter(|(block, _)| block.is_present()).collect();
+    let misplaced: Vec<_> = root.keys().filter(|key| STORES.contains(key)).collect();
+    match (found.as_slice(), misplaced.first()) {
+        ([], _) => {
+            root.refuse(nothing(&section, &misplaced, root));
+        }
+        (_, Some(name)) => {
+            // Departs from upstream: it ignores the key, and with it where its author wanted the keys to be.
+            let text = format!("kesconf: invalid keystore config: '{name}' stands outside of 'keystore'");
+            let hint = format!("move it below 'keystore', or remove it: 'keystore.{name}'");
+            root.refuse(root.error(name, text).hint(hint));
+        }
+        ([_, (second, _), ..], None) => {
+            let names: Vec<_> = found.iter().map(|(block, _)| block.here().key).collect();
+            let text = "kesconf: invalid keystore config: more than once keystore specified";
+            let error = Error::new(ErrorKind::Invalid, text).at(second.here());
+            root.refuse(error.hint(format!("keep one of {}", names.join(", "))));
+        }
+        ([_], None) => {}
     }
-    if found.len() > 1 {
-        let names: Vec<_> = found.iter().map(|(block, _)| block.here().key).collect();
-        let place = found.swap_remove(1).0.here();
-        let error =
-            Error::new(ErrorKind::Invalid, "kesconf: invalid keystore config: more than once keystore specified");
-        return Err(error.at(place).hint(format!("keep one of {}", names.join(", "))));
-    }
-    let Some((block, backend)) = found.pop() else {
-        return Err(nothing(&section, &misplaced, &root));
-    };
+    // Every block is read whatever was said of them, so that all mistakes come to light.
+    let backends: Vec<_> = found.iter().map(|(block, read)| (block, read(block))).collect();
+    let seal = seal::read(&section.block("seal"));
+    let Some((block, backend)) = backends.into_iter().next() else { return Err(Refused) };
     let backend = backend?;
     // A key file may have changed where the file that names it has not.
     let content = match &backend {
-        Backend::Static(Static { key }) => key.expose(),
+        Backend::Static(Static { key, .. }) => key.expose(),
         _ => "",
     };
     let fingerprint = section.fingerprint(content);

@@ -3,9 +3,11 @@
 //! The table is the file's format in one place. Sections assert (in debug builds) that what they read stands here, so a
 //! key cannot be built and forgotten; what is not here is warned about, with the nearest key or the place it belongs to.
 
+use crate::error::Place;
 use crate::nearest::nearest;
 use crate::section::Context;
 use crate::yaml::{Node, Value};
+use std::collections::BTreeMap;
 
 /// Keys that hold a value. `*` stands for a free name, `[]` for the elements of a list; the blocks in between follow.
 const KEYS: &[&str] = &[
@@ -172,6 +174,48 @@ const KEYS: &[&str] = &[
 pub(crate) const STORES: &[&str] =
     &["fs", "static", "vault", "aws", "azure", "gcp", "fortanix", "gemalto", "entrust", "generic", "kes"];
 
+/// Keys whose values must not be shown, as patterns. `keystore.vault.kubernetes.jwt` may also be a path, which may.
+const SECRETS: &[&str] = &[
+    "tls.password",
+    "keystore.static.key",
+    "keystore.vault.approle.secret",
+    "keystore.vault.kubernetes.jwt",
+    "keystore.vault.token.value",
+    "keystore.aws.secretsmanager.credentials.secretkey",
+    "keystore.aws.secretsmanager.credentials.token",
+    "keystore.aws.kms.credentials.secretkey",
+    "keystore.aws.kms.credentials.token",
+    "keystore.azure.keyvault.credentials.client_secret",
+    "keystore.gcp.secretmanager.credentials.private_key",
+    "keystore.fortanix.sdkms.credentials.key",
+    "keystore.gemalto.keysecure.credentials.token",
+    "keystore.entrust.keycontrol.credentials.password",
+    "keystore.seal.passphrase",
+    "keystore.seal.key",
+    "keystore.seal.aws.credentials.secretkey",
+    "keystore.seal.aws.credentials.token",
+    "keystore.seal.azure.credentials.client_secret",
+    "keystore.seal.vault.approle.secret",
+    "keystore.seal.vault.kubernetes.jwt",
+    "keystore.seal.vault.token.value",
+];
+
+/// Whether the value at a pattern must not be shown.
+pub(crate) fn is_secret(pattern: &str) -> bool {
+    SECRETS.contains(&pattern)
+}
+
+/// The position of a key or block in the table: the order in which a file is written anew.
+pub(crate) fn position(pattern: &str) -> usize {
+    KEYS.iter().position(|key| is_within(key, pattern)).unwrap_or(KEYS.len())
+}
+
+/// Whether a dotted path is the other one, or stands within it.
+pub(crate) fn is_within(path: &str, block: &str) -> bool {
+    let rest = path.strip_prefix(block);
+    rest.is_some_and(|rest| block.is_empty() || matches!(rest.bytes().next(), None | Some(b'.' | b'[')))
+}
+
 /// A key within a block, as a dotted path.
 pub(crate) fn join(block: &str, key: &str) -> String {
     if block.is_empty() { key.to_owned() } else { format!("{block}.{key}") }
@@ -179,10 +223,7 @@ pub(crate) fn join(block: &str, key: &str) -> String {
 
 /// Whether a pattern is a key of the table or a block on the way to one.
 pub(crate) fn is_known(pattern: &str) -> bool {
-    let below = |key: &&str| {
-        key.strip_prefix(pattern).is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'.' | b'[')))
-    };
-    KEYS.iter().any(below)
+    KEYS.iter().any(|key| is_within(key, pattern))
 }
 
 /// The keys directly within a block.
@@ -206,6 +247,35 @@ fn blocks_with(name: &str, block: &str) -> Vec<&'static str> {
         .collect();
     blocks.dedup();
     blocks
+}
+
+/// Where each known key stands, by its dotted path.
+pub(crate) fn places(root: &Node, context: &Context<'_>) -> BTreeMap<String, Place> {
+    let mut places = BTreeMap::from([(String::new(), context.place(1, ""))]);
+    add_places(root, "", "", context, &mut places);
+    places
+}
+
+fn add_places(node: &Node, pattern: &str, path: &str, context: &Context<'_>, places: &mut BTreeMap<String, Place>) {
+    match &node.value {
+        Value::Mapping(mapping) => {
+            for entry in &mapping.entries {
+                let patterns = [entry.key.as_str(), "*"].map(|name| join(pattern, name));
+                let Some(pattern) = patterns.into_iter().find(|pattern| is_known(pattern)) else { continue };
+                let path = join(path, &entry.key);
+                places.insert(path.clone(), context.place(entry.line, path.clone()));
+                add_places(&entry.value, &pattern, &path, context, places);
+            }
+        }
+        Value::Sequence(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                places.insert(path.clone(), context.place(item.line, path.clone()));
+                add_places(item, &format!("{pattern}[]"), &path, context, places);
+            }
+        }
+        Value::Scalar(_) => {}
+    }
 }
 
 /// Warns about every key that is not known, and about every `${` that is not replaced.
@@ -266,7 +336,7 @@ impl Survey<'_> {
 }
 
 /// Whether the table has keys within that pattern: a mapping where a value belongs is refused by whoever reads it.
-fn is_block(pattern: &str) -> bool {
+pub(crate) fn is_block(pattern: &str) -> bool {
     keys_of(pattern).next().is_some()
 }
 
@@ -276,6 +346,10 @@ fn parent(path: &str) -> &str {
 
 /// What was probably meant.
 fn advice(key: &str, block: &str) -> Option<String> {
+    if (key, block) == ("kms", "") {
+        let text = "'kms' was a second layer of encryption that v0.7 alone had: what it sealed, only v0.7 can read";
+        return Some(text.to_owned());
+    }
     let places = blocks_with(key, block);
     if let [place] = places.as_slice() {
         return Some(format!("'{key}' belongs below '{place}'"));

@@ -10,33 +10,32 @@ use crate::yaml::{Entry, Mapping, Node, Value};
 use std::rc::Rc;
 
 /// Rewrites all of them.
-pub(crate) fn translate(root: &mut Node, context: &Context<'_>) -> Result<(), Error> {
-    let Value::Mapping(root) = &mut root.value else { return Ok(()) };
+pub(crate) fn translate(root: &mut Node, context: &Context<'_>) {
+    let Value::Mapping(root) = &mut root.value else { return };
     let mut spelling = Spelling { root, context };
-    spelling.rename(&["root"], &["admin", "identity"])?;
-    spelling.rename(&["cache", "expiry", "all"], &["cache", "expiry", "any"])?;
+    spelling.rename(&["root"], &["admin", "identity"]);
+    spelling.rename(&["cache", "expiry", "all"], &["cache", "expiry", "any"]);
     spelling.client_verification();
-    spelling.rename(&["tls", "client", "verify_cert"], &["tls", "auth"])?;
+    spelling.rename(&["tls", "client", "verify_cert"], &["tls", "auth"]);
     spelling.drop_empty(&["tls", "client"]);
     if spelling.find(&["keys"]).is_some_and(|node| node.as_mapping().is_some()) {
-        spelling.rename(&["keys"], &["keystore"])?;
+        spelling.rename(&["keys"], &["keystore"]);
     }
-    spelling.rename(&["keystore", "secretsmanager"], &["keystore", "aws", "secretsmanager"])?;
-    spelling.rename(&["keystore", "aws", "secrets_manager"], &["keystore", "aws", "secretsmanager"])?;
+    spelling.rename(&["keystore", "secretsmanager"], &["keystore", "aws", "secretsmanager"]);
+    spelling.rename(&["keystore", "aws", "secrets_manager"], &["keystore", "aws", "secretsmanager"]);
     let aws = |keys: &[&'static str]| [&["keystore", "aws", "secretsmanager"][..], keys].concat();
-    spelling.rename(&aws(&["address"]), &aws(&["endpoint"]))?;
-    spelling.rename(&aws(&["kms_key_id"]), &aws(&["kmskey"]))?;
+    spelling.rename(&aws(&["address"]), &aws(&["endpoint"]));
+    spelling.rename(&aws(&["kms_key_id"]), &aws(&["kmskey"]));
     for (old, new) in [("access_key", "accesskey"), ("secret_key", "secretkey"), ("session_token", "token")] {
-        spelling.rename(&aws(&["credentials", old]), &aws(&["credentials", new]))?;
+        spelling.rename(&aws(&["credentials", old]), &aws(&["credentials", new]));
     }
-    spelling.rename(&["keystore", "vault", "address"], &["keystore", "vault", "endpoint"])?;
-    spelling.rename(&["keystore", "vault", "name"], &["keystore", "vault", "prefix"])?;
+    spelling.rename(&["keystore", "vault", "address"], &["keystore", "vault", "endpoint"]);
+    spelling.rename(&["keystore", "vault", "name"], &["keystore", "vault", "prefix"]);
     for name in spelling.names(&["policy"]) {
-        spelling.rename(&["policy", &name, "paths"], &["policy", &name, "allow"])?;
+        spelling.rename(&["policy", &name, "paths"], &["policy", &name, "allow"]);
     }
     spelling.log_files("error", None);
     spelling.log_files("audit", Some(&["log", "audit_file", "path"]));
-    Ok(())
 }
 
 struct Spelling<'a> {
@@ -78,22 +77,22 @@ impl Spelling<'_> {
     }
 
     /// Moves what stands under an old path to the new one.
-    fn rename(&mut self, old: &[&str], new: &[&str]) -> Result<(), Error> {
+    fn rename(&mut self, old: &[&str], new: &[&str]) {
         if self.find(old).is_none_or(Node::is_null) {
-            return Ok(()); // as absent as before
+            return; // as absent as before
         }
-        let Some((old_key, old_block)) = old.split_last() else { return Ok(()) };
-        let Some((new_key, new_block)) = new.split_last() else { return Ok(()) };
+        let Some((old_key, old_block)) = old.split_last() else { return };
+        let Some((new_key, new_block)) = new.split_last() else { return };
         let Some(Entry { line, value, .. }) = self.block(old_block, None).and_then(|block| block.remove(old_key))
         else {
-            return Ok(());
+            return;
         };
         if value.is_empty() {
-            return Ok(());
+            return;
         }
         let (old, new) = (old.join("."), new.join("."));
         let place = self.context.place(line, &old);
-        let Some(block) = self.block(new_block, Some(line)) else { return Ok(()) };
+        let Some(block) = self.block(new_block, Some(line)) else { return };
         let message = match block.find(new_key).filter(|node| !node.is_empty()) {
             None => {
                 block.set(new_key, line, value);
@@ -104,11 +103,12 @@ impl Spelling<'_> {
                 let text =
                     format!("kesconf: '{old}' is the old spelling of '{new}', and both are set to different values");
                 let error = Error::new(ErrorKind::Invalid, text).at(place);
-                return Err(error.hint(format!("remove '{old}' if '{new}' is right")));
+                self.context.refuse(error.hint(format!("remove '{old}' if '{new}' is right")));
+                return;
             }
         };
+        self.context.translated(place.clone(), &new);
         self.context.warn(place, message, Some(format!("write '{new}' instead of '{old}'")));
-        Ok(())
     }
 
     /// `tls.client.verify_cert` also knew `true` and `false`.
@@ -160,6 +160,11 @@ impl Spelling<'_> {
             "audit" => "write 'log.audit: on' and 'log.audit_file.path'",
             _ => "write 'log.error: on', and redirect standard error",
         };
-        self.context.warn(self.context.place(line, format!("log.{name}.file")), message, Some(hint.to_owned()));
+        let place = self.context.place(line, format!("log.{name}.file"));
+        self.context.translated(place.clone(), format!("log.{name}"));
+        if let Some(target) = target {
+            self.context.translated(place.clone(), target.join("."));
+        }
+        self.context.warn(place, message, Some(hint.to_owned()));
     }
 }

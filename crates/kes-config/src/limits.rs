@@ -3,7 +3,7 @@
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Place};
 use crate::scalar::GoDuration;
-use crate::section::{Placed, Section};
+use crate::section::{Placed, Refused, Section};
 use kes_keystore::{KeyName, cache};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-pub(crate) fn read_limits(root: &Section<'_>) -> Result<Limits, Error> {
+pub(crate) fn read_limits(root: &Section<'_>) -> Limits {
     let section = root.section("limits");
     let count = |key| section.count(key).map(|count| count.value).filter(|count| *count > 0);
     let (connections, rate, concurrency) = (count("connections"), count("rate"), count("concurrency"));
@@ -36,7 +36,7 @@ pub(crate) fn read_limits(root: &Section<'_>) -> Result<Limits, Error> {
     for (key, time) in &times {
         if let Some(time) = time.as_ref().filter(|time| time.value.is_negative()) {
             let error = section.error(key, format!("kesconf: invalid limit '{}' for '{key}'", time.value));
-            return Err(error.hint("write a time such as 10s"));
+            section.refuse(error.hint("write a time such as 10s"));
         }
     }
     let [handshake, header, idle, drain] = times.map(|(_, time)| time.map(|time| time.value));
@@ -44,7 +44,7 @@ pub(crate) fn read_limits(root: &Section<'_>) -> Result<Limits, Error> {
         Some(time) => time.positive(),
         None => Some(Duration::from_secs(seconds)),
     };
-    Ok(Limits {
+    Limits {
         connections,
         rate,
         concurrency,
@@ -52,12 +52,12 @@ pub(crate) fn read_limits(root: &Section<'_>) -> Result<Limits, Error> {
         header: or_default(header, 5),
         idle: or_default(idle, 90),
         drain: drain.map_or(Duration::from_secs(10), GoDuration::length),
-    })
+    }
 }
 
 /// Step 9 of config.md 3. Absent is the default, `0s` is never.
 // Departs from upstream: it takes 30 s for `any` wherever `unused` is absent, and then keeps unused keys.
-pub(crate) fn read_cache(root: &Section<'_>) -> Result<cache::Settings, Error> {
+pub(crate) fn read_cache(root: &Section<'_>) -> cache::Settings {
     let section = root.section("cache");
     let expiry = section.section("expiry");
     let times = [("any", "cache expiry"), ("unused", "cache unused expiry"), ("offline", "offline cache expiry")];
@@ -66,7 +66,7 @@ pub(crate) fn read_cache(root: &Section<'_>) -> Result<cache::Settings, Error> {
     for (words, time) in &times {
         if let Some(Placed { value, place }) = time.as_ref().filter(|time| time.value.is_negative()) {
             let error = Error::new(ErrorKind::Invalid, format!("kesconf: invalid {words} '{value}'"));
-            return Err(error.at(place.clone()).hint("write a time such as 5m; 0s is never"));
+            section.refuse(error.at(place.clone()).hint("write a time such as 5m; 0s is never"));
         }
     }
     let [any, unused, offline] = times.map(|(_, time)| time.map(|time| time.value.positive()));
@@ -77,7 +77,7 @@ pub(crate) fn read_cache(root: &Section<'_>) -> Result<cache::Settings, Error> {
     if let Some(max_keys) = max_keys {
         settings.max_keys = usize::try_from(max_keys.value).unwrap_or(usize::MAX);
     }
-    Ok(settings)
+    settings
 }
 
 /// A key that must exist before requests are answered, as it is written.
@@ -98,27 +98,27 @@ impl Key {
 }
 
 /// Step 12 of config.md 3.
-pub(crate) fn check_keys(keys: &[Key]) -> Result<(), Error> {
+pub(crate) fn check_keys(root: &Section<'_>, keys: &[Key]) {
     let mut seen = HashSet::new();
-    match keys.iter().find(|key| !seen.insert(&key.name)) {
-        Some(key) => {
-            let text = format!("kesconf: invalid key config: key '{}' is defined multiple times", key.name);
-            Err(key.error(text).hint("name each key once"))
-        }
-        None => Ok(()),
+    for key in keys.iter().filter(|key| !seen.insert(&key.name)) {
+        let text = format!("kesconf: invalid key config: key '{}' is defined multiple times", key.name);
+        root.refuse(key.error(text).hint("name each key once"));
     }
 }
 
 /// Step 19 of config.md 3.
 // Departs from upstream: it creates whatever name the store takes, which nobody can then use over the API.
-pub(crate) fn name_keys(keys: &[Key]) -> Result<Vec<KeyName>, Error> {
-    let name = |key: &Key| {
-        KeyName::parse(&key.name).map_err(|_| {
+pub(crate) fn name_keys(root: &Section<'_>, keys: &[Key]) -> Vec<KeyName> {
+    const HINT: &str = "a name is 1 to 80 of 0-9 A-Z a-z _ and -, not '_' alone, with no '-' at either end";
+    let name = |key: &Key| match KeyName::parse(&key.name) {
+        Ok(name) => Some(name),
+        Err(_) => {
             let text = format!("kes: key name '{}' is empty, too long or contains invalid characters", key.name);
-            key.error(text).hint("a name is 1 to 80 of 0-9 A-Z a-z _ and -, not '_' alone, with no '-' at either end")
-        })
+            root.refuse(key.error(text).hint(HINT));
+            None
+        }
     };
-    keys.iter().map(name).collect()
+    keys.iter().filter_map(name).collect()
 }
 
 /// `probe`: a listener for probes and metrics, without TLS.
@@ -129,8 +129,8 @@ pub struct Probe {
     pub address: Option<Address>,
 }
 
-pub(crate) fn read_probe(root: &Section<'_>) -> Result<Probe, Error> {
+pub(crate) fn read_probe(root: &Section<'_>) -> Result<Probe, Refused> {
     let address = root.section("probe").filled("address");
-    let address = address.map(|text| Address::parse(text.as_str(), Some(text.place.clone()))).transpose()?;
-    Ok(Probe { address })
+    let address = address.map(|text| Address::parse(text.as_str(), Some(text.place.clone()))).transpose();
+    Ok(Probe { address: address.map_err(|error| root.refuse(error))? })
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::level::Level;
-use crate::section::{Section, Text};
+use crate::section::{Refused, Section, Text};
 use std::path::PathBuf;
 
 /// `log`. The levels are those of the console.
@@ -71,40 +71,39 @@ pub enum Sync {
     Always,
 }
 
-pub(crate) fn read(root: &Section<'_>) -> Result<Log, Error> {
+pub(crate) fn read(root: &Section<'_>) -> Result<Log, Refused> {
     let section = root.section("log");
     let file = section.section("audit_file");
     let (error, audit) = (section.text("error"), section.text("audit"));
+    let (error, audit) = (level(root, error), level(root, audit));
     let format = section.choice("format", &[("text", Format::Text), ("json", Format::Json)]);
     let events = section.choice("audit_events", &[("all", AuditEvents::All), ("mutations", AuditEvents::Mutations)]);
     let on_full = section.choice("audit_on_full", &[("drop", OnFull::Drop), ("wait", OnFull::Wait)]);
     let path = file.filled_string("path").map(PathBuf::from);
     let sync = file.choice("sync", &[("off", Sync::Off), ("interval", Sync::Interval), ("always", Sync::Always)]);
 
-    let error = level(error)?;
-    let audit = level(audit)?;
-    let audit_file = match (path, sync?.unwrap_or(Sync::Interval)) {
-        (Some(path), sync) => Some(AuditFile { path, sync }),
-        (None, _) if !file.is_present() => None,
+    let audit_file = match (path, sync) {
+        (Some(path), sync) => sync.map(|sync| Some(AuditFile { path, sync: sync.unwrap_or(Sync::Interval) })),
+        (None, _) if !file.is_present() => Ok(None),
         (None, _) => {
             let error = file.error("path", "kesconf: invalid log config: no audit file path specified");
-            return Err(error.hint("write 'log.audit_file.path', or remove 'log.audit_file'"));
+            Err(root.refuse(error.hint("write 'log.audit_file.path', or remove 'log.audit_file'")))
         }
     };
     Ok(Log {
-        error,
-        audit,
+        error: error?,
+        audit: audit?,
         format: format?.unwrap_or(Format::Text),
         audit_events: events?.unwrap_or(AuditEvents::All),
         audit_on_full: on_full?,
-        audit_file,
+        audit_file: audit_file?,
     })
 }
 
-fn level(text: Option<Text>) -> Result<Level, Error> {
+fn level(root: &Section<'_>, text: Option<Text>) -> Result<Level, Refused> {
     let Some(text) = text else { return Ok(Level::INFO) };
     Level::parse(text.as_str()).map_err(|message| {
         let error = Error::new(ErrorKind::Invalid, message).at(text.place.clone());
-        error.hint("write on, off, debug, info, warn or error, perhaps with a distance such as info+2")
+        root.refuse(error.hint("write on, off, debug, info, warn or error, perhaps with a distance such as info+2"))
     })
 }

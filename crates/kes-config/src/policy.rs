@@ -1,12 +1,11 @@
 //! `policy`: which identities may request what.
 
-use crate::compat::Compat;
 use crate::error::{Error, ErrorKind, Place, Warning};
 use crate::nearest;
 use crate::section::{Placed, Section, Text};
 use crate::tls::{Admin, HASH};
 use kes_identity::Identity;
-use kes_policy::{Effect, Policy, PolicyName, PolicySet, Severity};
+use kes_policy::{Effect, Matching, Policy, PolicyName, PolicySet, Severity};
 use std::collections::HashSet;
 
 /// One policy as it is written.
@@ -42,29 +41,28 @@ fn mistyped(key: &str) -> Option<&'static str> {
 }
 
 /// Steps 7 and 8 of config.md 3.
-pub(crate) fn check(policies: &[Draft<'_>], admin: &Admin, proxies: &[Text]) -> Result<(), Error> {
+pub(crate) fn check(root: &Section<'_>, policies: &[Draft<'_>], admin: Option<&Admin>, proxies: &[Text]) {
+    let admin = admin.map(Admin::as_str);
     for Draft { name, members, mistyped, .. } in policies {
         if let Some((place, key, meant)) = mistyped {
             let text = format!("kesconf: invalid policy '{name}': unknown key '{key}'");
-            return Err(Error::new(ErrorKind::Invalid, text)
-                .at(place.clone())
-                .hint(format!("did you mean '{meant}'?")));
+            let error = Error::new(ErrorKind::Invalid, text).at(place.clone());
+            root.refuse(error.hint(format!("did you mean '{meant}'?")));
         }
         for member in members {
             let id = member.as_str();
             let taken = match id {
-                _ if id == admin.as_str() => "admin",
+                _ if Some(id) == admin => "admin",
                 _ if proxies.iter().any(|proxy| proxy.as_str() == id) => "a TLS proxy",
                 _ => continue,
             };
             let error = member.error(format!("kesconf: invalid policy '{name}': identity '{id}' is already {taken}"));
-            return Err(error.hint(match taken {
+            root.refuse(error.hint(match taken {
                 "admin" => "remove it here (the administrator needs no policy), or give 'admin.identity' another value, such as disabled",
                 _ => "remove it here: a proxy acts for its clients and has no rights of its own",
             }));
         }
     }
-    Ok(())
 }
 
 /// What became of the policies: the set, and what is worth telling about their rules.
@@ -76,41 +74,55 @@ pub(crate) struct Built {
 }
 
 /// Step 18 of config.md 3: names and identities, then the rules.
-pub(crate) fn build(drafts: &[Draft<'_>], compat: &Compat) -> Result<Built, Error> {
+pub(crate) fn build(root: &Section<'_>, drafts: &[Draft<'_>], matching: Matching) -> Built {
     let mut built = Built { set: PolicySet::default(), warnings: Vec::new(), notes: Vec::new() };
     let mut builder = PolicySet::builder();
     let mut assigned = HashSet::new();
     for draft in drafts {
-        let name: PolicyName = draft.name.parse().map_err(|error: kes_policy::Error| {
-            let hint = "a name is 1 to 80 of 0-9 A-Z a-z _ and -, not '_' alone, with no '-' at either end";
-            Error::new(ErrorKind::Invalid, format!("kes: {error}")).at(draft.place.clone()).hint(hint)
-        })?;
-        let members = members(draft, &name, &mut assigned, &mut built.warnings)?;
-        builder = builder.policy(rules(draft, name, compat, &mut built)?, members);
+        let name: PolicyName = match draft.name.parse() {
+            Ok(name) => name,
+            Err(error) => {
+                let error: kes_policy::Error = error;
+                let hint = "a name is 1 to 80 of 0-9 A-Z a-z _ and -, not '_' alone, with no '-' at either end";
+                let error = Error::new(ErrorKind::Invalid, format!("kes: {error}")).at(draft.place.clone());
+                root.refuse(error.hint(hint));
+                continue;
+            }
+        };
+        let members = members(root, draft, &name, &mut assigned, &mut built.warnings);
+        builder = builder.policy(rules(root, draft, name, matching, &mut built), members);
     }
-    built.set = builder.build().map_err(|error| Error::new(ErrorKind::Invalid, format!("kes: {error}")))?;
-    Ok(built)
+    match builder.build() {
+        Ok(set) => built.set = set,
+        Err(error) => {
+            root.refuse(Error::new(ErrorKind::Invalid, format!("kes: {error}")).at(root.place("policy")));
+        }
+    }
+    built
 }
 
 fn members(
+    root: &Section<'_>,
     draft: &Draft<'_>,
     name: &PolicyName,
     assigned: &mut HashSet<Identity>,
     warnings: &mut Vec<Warning>,
-) -> Result<Vec<Identity>, Error> {
+) -> Vec<Identity> {
     let mut members = Vec::new();
     for text in &draft.members {
         let id = text.as_str();
-        let identity: Identity = id.parse().map_err(|_| {
+        let Ok(identity) = id.parse::<Identity>() else {
             let error = text.error(format!("kes: identity '{id}' is empty, too long or contains invalid characters"));
-            error.hint(match &text.variable {
+            root.refuse(error.hint(match &text.variable {
                 Some(variable) if id.is_empty() => format!("the variable {variable} is set, but empty"),
                 _ => HASH.to_owned(),
-            })
-        })?;
+            }));
+            continue;
+        };
         if !assigned.insert(identity.clone()) {
             let message = format!("kes: cannot assign policy '{name}' to '{id}': identity already has a policy");
-            return Err(text.error(message).hint("name each identity once, in one policy"));
+            root.refuse(text.error(message).hint("name each identity once, in one policy"));
+            continue;
         }
         if !identity.is_hash() {
             let message = format!("policy '{name}': the identity '{id}' matches nobody");
@@ -118,12 +130,12 @@ fn members(
         }
         members.push(identity);
     }
-    Ok(members)
+    members
 }
 
-fn rules(draft: &Draft<'_>, name: PolicyName, compat: &Compat, built: &mut Built) -> Result<Policy, Error> {
+fn rules(root: &Section<'_>, draft: &Draft<'_>, name: PolicyName, matching: Matching, built: &mut Built) -> Policy {
     let patterns = |rules: &[Placed<String>]| rules.iter().map(|rule| rule.value.clone()).collect::<Vec<_>>();
-    let (policy, findings) = Policy::new(name, &patterns(&draft.allow), &patterns(&draft.deny), compat.policy_match);
+    let (policy, findings) = Policy::new(name, &patterns(&draft.allow), &patterns(&draft.deny), matching);
     for finding in findings {
         let rules = match finding.effect {
             Effect::Allow => &draft.allow,
@@ -136,9 +148,9 @@ fn rules(draft: &Draft<'_>, name: PolicyName, compat: &Compat, built: &mut Built
             Severity::Warning => built.warnings.push(Warning { message, place, hint }),
             Severity::Error => {
                 let error = Error::new(ErrorKind::Invalid, format!("kesconf: invalid {message}")).at(place);
-                return Err(hint.into_iter().fold(error, |error, hint| error.hint(hint)));
+                root.refuse(hint.into_iter().fold(error, |error, hint| error.hint(hint)));
             }
         }
     }
-    Ok(policy)
+    policy
 }

@@ -2,7 +2,8 @@
 //!
 //! The old decoder reads the whole file before anything is judged, so a wrong type or an unset variable at the end of the
 //! file wins over a missing value at its beginning. Hence mistakes of that sort are collected in the [`Context`] while
-//! the sections are read, and a section reads **all** its keys before it refuses anything.
+//! the sections are read, and a section reads **all** its keys before it refuses anything. Refusals are collected there
+//! too, in the order in which the old server judges: the start of a server tells the first, a check tells all.
 
 use crate::error::{Error, ErrorKind, Place, Warning};
 use crate::known;
@@ -26,9 +27,23 @@ pub(crate) struct Context<'a> {
     file: Arc<str>,
     environment: &'a Environment<'a>,
     mistakes: RefCell<Vec<Mistake>>,
+    refusals: RefCell<Vec<Error>>,
     warnings: RefCell<Vec<Warning>>,
+    translations: RefCell<Vec<Translation>>,
     /// The scalars that were replaced by an environment variable.
     references: RefCell<HashSet<*const Node>>,
+}
+
+/// Something was refused; the [`Context`] knows what and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused;
+
+/// A key that was written in an old spelling.
+pub(crate) struct Translation {
+    /// Today's key.
+    pub(crate) new: String,
+    /// As it is written, and where.
+    pub(crate) old: Place,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -38,6 +53,8 @@ struct Mistake {
     text: String,
     place: Place,
     hint: Option<String>,
+    /// Whether the value at `place` could not be read, so that nothing is said about it any more.
+    unread: bool,
 }
 
 impl<'a> Context<'a> {
@@ -46,7 +63,9 @@ impl<'a> Context<'a> {
             file: Arc::clone(file),
             environment,
             mistakes: RefCell::default(),
+            refusals: RefCell::default(),
             warnings: RefCell::default(),
+            translations: RefCell::default(),
             references: RefCell::default(),
         }
     }
@@ -72,6 +91,25 @@ impl<'a> Context<'a> {
         self.warnings.borrow_mut().push(Warning { message: message.into(), place, hint });
     }
 
+    /// Notes why the file cannot be used.
+    pub(crate) fn refuse(&self, error: Error) -> Refused {
+        self.refusals.borrow_mut().push(error);
+        Refused
+    }
+
+    /// How many refusals there are so far.
+    pub(crate) fn refused(&self) -> usize {
+        self.refusals.borrow().len()
+    }
+
+    pub(crate) fn translated(&self, old: Place, new: impl Into<String>) {
+        self.translations.borrow_mut().push(Translation { new: new.into(), old });
+    }
+
+    pub(crate) fn take_translations(&self) -> Vec<Translation> {
+        self.translations.take()
+    }
+
     pub(crate) fn is_reference(&self, node: &Node) -> bool {
         self.references.borrow().contains(&std::ptr::from_ref(node))
     }
@@ -83,23 +121,49 @@ impl<'a> Context<'a> {
         warnings
     }
 
-    /// The first unset variable; if there is none, all values of the wrong kind.
-    pub(crate) fn first_mistake(&self) -> Result<(), Error> {
+    fn take_mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.take();
         mistakes.sort_by_key(|mistake| (!mistake.unset, mistake.place.line));
         mistakes.dedup();
-        let Some(first) = mistakes.first() else { return Ok(()) };
-        let error = if first.unset {
-            Error::new(ErrorKind::Unset, &first.text)
+        mistakes
+    }
+
+    /// What the old server says: one of the first `early` refusals; else the first unset variable, or all values of the
+    /// wrong kind; else the first refusal.
+    pub(crate) fn first_error(&self, early: usize) -> Option<Error> {
+        let mut refusals = self.refusals.take().into_iter();
+        if early > 0 {
+            return refusals.next();
+        }
+        let mistakes = self.take_mistakes();
+        let Some(first) = mistakes.first() else { return refusals.next() };
+        let text = if first.unset {
+            first.text.clone()
         } else {
             let lines: String = mistakes.iter().map(|mistake| format!("\n  {}", mistake.text)).collect();
-            Error::new(ErrorKind::Syntax, format!("yaml: unmarshal errors:{lines}"))
+            format!("yaml: unmarshal errors:{lines}")
         };
-        let error = error.at(first.place.clone());
-        Err(match &first.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        })
+        Some(first.error(text))
+    }
+
+    /// Everything that is wrong, in the order of the file. A refusal of a value that could not even be read is left out.
+    pub(crate) fn all_errors(&self) -> Vec<Error> {
+        let mistakes = self.take_mistakes();
+        let follows = |error: &Error| {
+            let Some(key) = error.place().map(|place| place.key.as_str()) else { return false };
+            mistakes.iter().filter(|mistake| mistake.unread).any(|mistake| match key {
+                "keystore" => known::is_within(&mistake.place.key, key),
+                _ => known::is_within(key, &mistake.place.key),
+            })
+        };
+        let refusals = self.refusals.take().into_iter().filter(|error| !follows(error));
+        let one = |mistake: &Mistake| {
+            let line = format!("line {}: ", mistake.place.line);
+            mistake.error(mistake.text.strip_prefix(&line).unwrap_or(&mistake.text))
+        };
+        let mut errors: Vec<Error> = mistakes.iter().map(one).chain(refusals).collect();
+        errors.sort_by_key(|error| error.place().map_or(0, |place| place.line));
+        errors
     }
 
     fn hash_mapping(&self, mapping: &Mapping, hasher: &mut DefaultHasher) {
@@ -125,14 +189,14 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn mistake(&self, place: Place, text: String, hint: &str) {
+    fn mistake(&self, place: Place, text: String, hint: &str, unread: bool) {
         let hint = (!hint.is_empty()).then(|| hint.to_owned());
-        self.mistakes.borrow_mut().push(Mistake { unset: false, text, place, hint });
+        self.mistakes.borrow_mut().push(Mistake { unset: false, text, place, hint, unread });
     }
 
     fn wrong_kind(&self, node: &Node, place: Place, wanted: &str, hint: &str) {
         let text = format!("line {}: cannot unmarshal {} into {wanted}", node.line, node.describe());
-        self.mistake(place, text, hint);
+        self.mistake(place, text, hint, true);
     }
 
     /// Replaces `${NAME}`. `None` if the variable is not set, which is then a mistake.
@@ -153,8 +217,25 @@ impl<'a> Context<'a> {
             _ if name.contains("${") => "a value is one reference or none: `${NAME}` alone, or plain text".to_owned(),
             _ => format!("set the variable for the server's process (an empty one counts as set): export {name}=..."),
         };
-        self.mistakes.borrow_mut().push(Mistake { unset: true, text, place: place.clone(), hint: Some(hint) });
+        self.mistakes.borrow_mut().push(Mistake {
+            unset: true,
+            text,
+            place: place.clone(),
+            hint: Some(hint),
+            unread: true,
+        });
         None
+    }
+}
+
+impl Mistake {
+    fn error(&self, text: impl Into<String>) -> Error {
+        let kind = if self.unset { ErrorKind::Unset } else { ErrorKind::Syntax };
+        let error = Error::new(kind, text).at(self.place.clone());
+        match &self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 
@@ -202,6 +283,11 @@ pub(crate) struct Section<'a> {
 impl<'a> Section<'a> {
     pub(crate) fn context(&self) -> &'a Context<'a> {
         self.context
+    }
+
+    /// Notes why the file cannot be used.
+    pub(crate) fn refuse(&self, error: Error) -> Refused {
+        self.context.refuse(error)
     }
 
     /// Whether it stands in the file and is not `null`.
@@ -261,7 +347,7 @@ impl<'a> Section<'a> {
     /// name every block of every store, with empty values.
     pub(crate) fn block(&self, key: &str) -> Self {
         match self.node(key) {
-            Some(node) if node.is_empty() => self.absent(self.place(key), key),
+            Some(node) if node.is_unfilled() => self.absent(self.place(key), key),
             _ => self.section(key),
         }
     }
@@ -271,7 +357,8 @@ impl<'a> Section<'a> {
             Value::Mapping(mapping) => {
                 for fault in &mapping.faults {
                     let hint = "write each key once, and as plain text";
-                    self.context.mistake(self.context.place(fault.line, self.key.clone()), fault.text.clone(), hint);
+                    let place = self.context.place(fault.line, self.key.clone());
+                    self.context.mistake(place, fault.text.clone(), hint, false);
                 }
                 self.mapping = Some(mapping);
             }
@@ -279,7 +366,7 @@ impl<'a> Section<'a> {
             Value::Scalar(_) if !self.key.is_empty() => {
                 // Not the text: it may be a password that was written a level too high.
                 let text = format!("line {}: cannot unmarshal !!str into map", node.line);
-                self.context.mistake(self.here(), text, "this is a block of `key: value` lines, not a value");
+                self.context.mistake(self.here(), text, "this is a block of `key: value` lines, not a value", true);
             }
             _ => self.context.wrong_kind(node, self.here(), "map", self.context.block_hint()),
         }
@@ -337,6 +424,8 @@ impl<'a> Section<'a> {
 
     /// The text of a scalar that must not be shown, unless it is empty.
     pub(crate) fn secret(&self, key: &str) -> Option<Secret> {
+        let pattern = known::join(&self.pattern, key);
+        debug_assert!(known::is_secret(&pattern), "`{pattern}` is secret but would be shown");
         self.filled(key).map(|text| text.to_secret())
     }
 
@@ -401,14 +490,14 @@ impl<'a> Section<'a> {
     }
 
     /// One of a few words; `${NAME}` is replaced. Absent or empty is `None`.
-    pub(crate) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
+    pub(crate) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, Refused> {
         let Some(text) = self.filled(key) else { return Ok(None) };
         match choices.iter().find(|(word, _)| *word == text.as_str()) {
             Some((_, choice)) => Ok(Some(*choice)),
             None => {
                 let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
                 let error = text.error(format!("kesconf: invalid value '{}' for '{}'", text.as_str(), text.place.key));
-                Err(error.hint(format!("write {}", words.join(" or "))))
+                Err(self.refuse(error.hint(format!("write {}", words.join(" or ")))))
             }
         }
     }

@@ -1,8 +1,7 @@
 //! `admin` and `tls`: who the administrator is, and how the server shows itself and looks at others. No file is opened.
 
-use crate::error::Error;
-use crate::section::{Section, Text};
-use crate::{ErrorKind, Secret};
+use crate::Secret;
+use crate::section::{Refused, Section, Text};
 use kes_identity::Identity;
 use std::fmt;
 use std::path::PathBuf;
@@ -20,6 +19,11 @@ impl Admin {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is a mistyped identity rather than a word: digits of a hash, but not 64 in lower case.
+    fn looks_like_hash(&self) -> bool {
+        self.0.len() >= 32 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
     /// The identity, if somebody can have it: 64 lower-case hex digits.
@@ -41,13 +45,13 @@ impl fmt::Display for Admin {
 }
 
 /// `flag` is the value of `--root`, which sets what the file leaves out (decision 37).
-pub(crate) fn read_admin(root: &Section<'_>, flag: Option<&str>) -> Result<Admin, Error> {
+pub(crate) fn read_admin(root: &Section<'_>, flag: Option<&str>) -> Result<Admin, Refused> {
     let section = root.section("admin");
     let written = section.filled("identity");
     let text = match (written, flag) {
         (Some(text), Some(flag)) if text.as_str() != flag => {
             let error = text.error("kesconf: invalid admin identity: '--root' and 'admin.identity' differ");
-            return Err(error.hint("leave out '--root': the file names the administrator"));
+            return Err(section.refuse(error.hint("leave out '--root': the file names the administrator")));
         }
         (Some(text), _) => text.as_str().to_owned(),
         (None, Some(flag)) if !flag.is_empty() => {
@@ -61,18 +65,34 @@ pub(crate) fn read_admin(root: &Section<'_>, flag: Option<&str>) -> Result<Admin
         }
         (None, _) => {
             let error = section.error("identity", "kesconf: invalid admin identity: no admin identity");
-            return Err(error.hint(match is_stateful(root) {
-                true => "this looks like a file for `kes init` (2022 to 2023), which is no longer read: write 'admin.identity', 'tls' and 'keystore' as for `kes server --config`",
-                false => "write 'admin: {identity: <identity>}', or 'identity: disabled' for a server without administrator",
-            }));
+            let hint =
+                "write 'admin: {identity: <identity>}', or 'identity: disabled' for a server without administrator";
+            return Err(section.refuse(error.hint(hint)));
         }
     };
-    Ok(Admin(text.into()))
+    let admin = Admin(text.into());
+    if admin.identity().is_none() && admin.looks_like_hash() {
+        let message = format!("the administrator's identity '{admin}' matches nobody", admin = admin.as_str());
+        root.context().warn(section.place("identity"), message, Some(HASH.to_owned()));
+    }
+    Ok(admin)
 }
 
-/// Whether it is a file of the stateful servers between v0.20 and 2023-08-19 (config.md 9).
-fn is_stateful(root: &Section<'_>) -> bool {
-    root.keys().any(|key| matches!(key, "system" | "enclave" | "unseal"))
+/// The shape of the stateful servers between v0.20 and 2023-08-19 (config.md 9) is refused as a whole.
+///
+/// The first line is that of any file without administrator, which is what HEAD says.
+pub(crate) fn check_stateful(root: &Section<'_>) -> Result<(), Refused> {
+    let Some(key) = root.keys().find(|key| matches!(*key, "system" | "enclave" | "unseal")) else { return Ok(()) };
+    if root.section("admin").raw("identity").is_some() {
+        return Ok(()); // then it is an unknown key like others
+    }
+    let text = "kesconf: invalid admin identity: no admin identity";
+    let error = root.error(key, text).hint(
+        "this is a file for `kes init` and the stateful server of 2022 and 2023, which no longer exist: write a file for \
+         `kes server --config` with 'admin.identity', 'tls', 'policy' (what stood in 'enclave.<name>.policy') and \
+         'keystore'; only that server can read the keys in its folder",
+    );
+    Err(root.refuse(error))
 }
 
 /// Whether clients must show a certificate that somebody vouches for: `tls.auth`.
@@ -116,11 +136,11 @@ pub struct Proxy {
 
 /// The section, and the identities of proxies as they are written.
 pub(crate) struct Draft {
-    pub(crate) tls: Tls,
+    pub(crate) tls: Result<Tls, Refused>,
     pub(crate) proxies: Vec<Text>,
 }
 
-pub(crate) fn read(root: &Section<'_>) -> Result<Draft, Error> {
+pub(crate) fn read(root: &Section<'_>) -> Draft {
     let section = root.section("tls");
     let (key, cert) = (section.filled("key"), section.filled("cert"));
     let (password, ca) = (section.secret("password"), section.filled_string("ca").map(PathBuf::from));
@@ -134,18 +154,29 @@ pub(crate) fn read(root: &Section<'_>) -> Result<Draft, Error> {
         Some(path) => Ok(PathBuf::from(path.as_str())),
         None => {
             let error = section.error(key, format!("kesconf: invalid tls config: {missing}"));
-            Err(error.hint(format!("write 'tls.{key}: <path of a PEM file>'; `kes identity new` makes such files")))
+            let hint = format!("write 'tls.{key}: <path of a PEM file>'; `kes identity new` makes such files");
+            Err(section.refuse(error.hint(hint)))
         }
     };
-    let key = file(key, "key", "no private key")?;
-    let cert = file(cert, "cert", "no certificate")?;
-    let auth = client_auth(auth)?;
+    let key = file(key, "key", "no private key");
+    let cert = file(cert, "cert", "no certificate");
+    let auth = client_auth(&section, auth);
     let identities = proxies.iter().filter_map(|text| proxy_identity(root, text)).collect();
-    let proxy = Proxy { identities, header_cert: header, admin };
-    Ok(Draft { tls: Tls { key, cert, password, auth, ca, proxy }, proxies })
+    let header = proxy_header(&proxy, header, !proxies.is_empty());
+    let tls = || {
+        Ok(Tls {
+            key: key?,
+            cert: cert?,
+            password,
+            auth: auth?,
+            ca,
+            proxy: Proxy { identities, header_cert: header?, admin },
+        })
+    };
+    Draft { tls: tls(), proxies }
 }
 
-fn client_auth(text: Option<Text>) -> Result<ClientAuth, Error> {
+fn client_auth(section: &Section<'_>, text: Option<Text>) -> Result<ClientAuth, Refused> {
     let Some(text) = text else { return Ok(ClientAuth::Off) };
     match text.as_str().to_lowercase().as_str() {
         "" | "off" => Ok(ClientAuth::Off),
@@ -154,8 +185,21 @@ fn client_auth(text: Option<Text>) -> Result<ClientAuth, Error> {
             // Compat: the old text shows a struct of variable and value.
             let shown = format!("{{{} {}}}", text.variable.as_deref().unwrap_or_default(), text.as_str());
             let error = text.error(format!("kesconf: invalid tls config: invalid auth '{shown}'"));
-            Err(error.hint("write on or off"))
+            Err(section.refuse(error.hint("write on or off")))
         }
+    }
+}
+
+/// The header's name, which must be a token (RFC 9110 5.6.2) where there are proxies.
+fn proxy_header(section: &Section<'_>, header: Option<String>, used: bool) -> Result<Option<String>, Refused> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    match header {
+        Some(name) if used && !name.chars().all(token) => {
+            let text = format!("kesconf: invalid tls proxy: '{name}' is not the name of a header");
+            let error = section.section("header").error("cert", text);
+            Err(section.refuse(error.hint("the usual name is X-Tls-Client-Cert")))
+        }
+        header => Ok(header),
     }
 }
 
@@ -174,18 +218,15 @@ pub(crate) const HASH: &str =
     "an identity is 64 lower-case hex digits; `kes identity of <certificate or API key>` prints it";
 
 /// Step 6 of config.md 3.
-pub(crate) fn check_proxies(proxies: &[Text], admin: &Admin) -> Result<(), Error> {
-    match proxies.iter().find(|proxy| proxy.as_str() == admin.as_str()) {
-        Some(proxy) => {
-            let text = format!("kesconf: invalid tls proxy: identity '{}' is already admin", proxy.as_str());
-            Err(proxy.error(text).hint("give the proxy a key pair of its own"))
-        }
-        None => Ok(()),
+pub(crate) fn check_proxies(root: &Section<'_>, proxies: &[Text], admin: &Admin) {
+    for proxy in proxies.iter().filter(|proxy| proxy.as_str() == admin.as_str()) {
+        let text = format!("kesconf: invalid tls proxy: identity '{}' is already admin", proxy.as_str());
+        root.refuse(proxy.error(text).hint("give the proxy a key pair of its own"));
     }
 }
 
 /// `version`, of which there is one. Step 1 of config.md 3.
-pub(crate) fn check_version(root: &Section<'_>) -> Result<(), Error> {
+pub(crate) fn check_version(root: &Section<'_>) -> Result<(), Refused> {
     const HINT: &str = "write 'version: v1', or leave it out";
     let Some(node) = root.raw("version") else { return Ok(()) };
     let text = match node.as_scalar().map(|scalar| scalar.text.as_str()) {
@@ -193,5 +234,5 @@ pub(crate) fn check_version(root: &Section<'_>) -> Result<(), Error> {
         Some(version) => format!("edge: invalid server config version '{version}'"),
         None => format!("kesconf: invalid config version at line '{}'", node.line),
     };
-    Err(Error::new(ErrorKind::Invalid, text).at(root.place("version")).hint(HINT))
+    Err(root.refuse(root.error("version", text).hint(HINT)))
 }

@@ -123,6 +123,19 @@ impl Node {
         }
     }
 
+    /// Whether nothing is written in it but how often something is tried: `retry` and `ping`, which the sample file of the
+    /// old server has filled in beside empty endpoints.
+    pub(crate) fn is_unfilled(&self) -> bool {
+        match &self.value {
+            Value::Mapping(mapping) => {
+                let literal = |node: &Self| node.as_scalar().is_some_and(|scalar| !scalar.text.contains("${"));
+                let tunes = |entry: &&Entry| matches!(entry.key.as_str(), "retry" | "ping") && literal(&entry.value);
+                mapping.entries.iter().filter(|entry| !tunes(entry)).all(|entry| entry.value.is_unfilled())
+            }
+            _ => self.is_empty(),
+        }
+    }
+
     /// What the old decoder calls it: ``!!str `text` ``, `!!seq`. Long texts are cut as it cuts them.
     pub(crate) fn describe(&self) -> String {
         match &self.value {
@@ -166,7 +179,7 @@ impl Scalar {
 }
 
 /// The type of an unquoted scalar. Numbers only matter for how an error names them.
-fn type_of(text: &str) -> &'static str {
+pub(crate) fn type_of(text: &str) -> &'static str {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return "null",
         "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => return "bool",

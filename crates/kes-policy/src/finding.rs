@@ -51,6 +51,10 @@ pub enum Kind {
     MissingTail(&'static Route),
     /// No request can match, because no name can look like the end of the pattern.
     ImpossibleName(&'static Route),
+    /// An allow rule for a route that changes policies: whoever it is for can have every right.
+    Delegates(&'static Route),
+    /// An allow rule reaches a route that changes policies, and does not count there because it does not begin with it.
+    NotNamed(&'static Route),
     /// Only a route that older releases had can match. Harmless.
     Gone(&'static Route),
     /// A deny rule for a route that is answered without asking a policy.
@@ -91,6 +95,12 @@ impl Finding {
             Kind::Dead { nearest } => nearest.as_ref().map(|pattern| format!("did you mean `{pattern}`?")),
             Kind::MissingTail(route) => Some(format!("write `{}`", route.pattern())),
             Kind::ImpossibleName(_) => Some("names are 1-80 of 0-9 A-Z a-z _ and -, and contain no `/`".to_owned()),
+            Kind::Delegates(_) => Some(
+                "leave the rule out if its members are not meant to be administrators, or set \
+                 `compat.ephemeral_policies: off`"
+                    .to_owned(),
+            ),
+            Kind::NotNamed(route) => Some(format!("write `{}` if that is meant", route.pattern())),
             Kind::Gone(_) => None,
             Kind::Unguarded(_) => Some("leave the rule out".to_owned()),
             Kind::OtherReading(_) => Some("set `compat.policy_match: both`, or name each path".to_owned()),
@@ -118,6 +128,12 @@ impl fmt::Display for Finding {
             Kind::MissingTail(route) => write!(f, "matches no request: something always follows {}", route.path),
             Kind::ImpossibleName(route) => {
                 write!(f, "matches no request: no name after {} looks like that", route.path)
+            }
+            Kind::Delegates(route) => {
+                write!(f, "is for {}, which changes policies: its members can give themselves every right", route.path)
+            }
+            Kind::NotNamed(route) => {
+                write!(f, "allows nothing: only a rule that begins with {} allows requests there", route.path)
             }
             Kind::Gone(route) => write!(f, "is for {}, which older releases had; it is harmless", route.path),
             Kind::Unguarded(route) => {
@@ -180,9 +196,20 @@ pub(crate) fn judge(rule: &Rule, effect: Effect, matching: Matching) -> Option<(
         Matching::Head => (head.clone(), asks(&glob)),
         Matching::Glob => (glob.clone(), asks(&head)),
     };
+    let named: Vec<_> = read.iter().copied().filter(|route| route.standing == Standing::Named).collect();
+    if effect == Effect::Allow
+        && let Some(route) = named.iter().find(|route| rule.names(route.path))
+    {
+        return Some((Severity::Warning, Kind::Delegates(route)));
+    }
     let asked = asks(&read);
     if asked.is_empty() {
-        return idle(rule, effect, &read, unread);
+        return match (named.first(), effect) {
+            (Some(route), Effect::Allow) => Some((Severity::Warning, Kind::NotNamed(route))),
+            // As good as any other refusal.
+            (Some(_), Effect::Deny) => None,
+            (None, _) => idle(rule, effect, &read, unread),
+        };
     }
     let asked_at_head = asks(&head);
     if asked_at_head.is_empty() && matching == Matching::Both {
@@ -216,7 +243,7 @@ fn idle(rule: &Rule, effect: Effect, read: &[&'static Route], unread: Vec<&'stat
         // MinIO's own pages publish `/v1/key/bulk/decrypt` without its end: a note, not a warning at each start.
         return Some(match route.standing {
             Standing::Gone => (Severity::Note, Kind::Gone(route)),
-            Standing::Legacy => (Severity::Note, Kind::MissingTail(route)),
+            Standing::Legacy | Standing::Named => (Severity::Note, Kind::MissingTail(route)),
             Standing::Guarded | Standing::Open => (Severity::Warning, Kind::MissingTail(route)),
         });
     }

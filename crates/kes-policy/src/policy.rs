@@ -66,11 +66,21 @@ impl Policy {
     /// `path` is the decoded URL path with its leading `/`, without query; a list without its last slash is asked
     /// with it (`/v1/key/list/`). Bytes that are no UTF-8 are fine. Nothing is allocated. Source: http-api 6.1.
     pub fn decide(&self, path: impl AsRef<[u8]>) -> Decision<'_> {
-        let path = path.as_ref();
+        self.decide_by(path.as_ref(), |_| true)
+    }
+
+    /// As [`decide`](Self::decide), for routes of [`Standing::Named`](crate::Standing::Named): only allow rules that
+    /// begin with the route's path count. Files were written while these routes did nothing, so that a rule such as
+    /// `/v1/*` was not meant for them.
+    pub fn decide_named(&self, route: &str, path: impl AsRef<[u8]>) -> Decision<'_> {
+        self.decide_by(path.as_ref(), |rule| rule.names(route))
+    }
+
+    fn decide_by(&self, path: &[u8], counts: impl Fn(&Rule) -> bool) -> Decision<'_> {
         if let Some(rule) = self.deny.iter().find(|rule| rule.denies(path, self.matching)) {
             return Decision::Denied { policy: self, rule };
         }
-        match self.allow.iter().find(|rule| rule.allows(path, self.matching)) {
+        match self.allow.iter().find(|rule| counts(rule) && rule.allows(path, self.matching)) {
             Some(rule) => Decision::Allowed { policy: self, rule },
             None => Decision::NoRule { policy: self },
         }
@@ -217,6 +227,27 @@ mod tests {
             Policy::new("app".parse().unwrap(), &["/v1/key/create/*"], &["/v1/key/create/[a"], Matching::Both);
         assert!(policy.decide("/v1/key/create/a").is_allowed());
         assert_eq!(findings[0].severity, crate::Severity::Error);
+    }
+
+    #[test]
+    fn routes_that_change_policies_must_be_named() {
+        let route = "/v1/policy/write/";
+        for (allow, deny, allowed) in [
+            ("/v1/policy/write/*", "", true),
+            ("/v1/policy/write/team-?", "", true),
+            ("/v1/policy/write/other", "", false),
+            ("/v1/policy/write*", "", false),
+            ("/v1/policy/*/team-1", "", false),
+            ("/v1/policy/*", "", false),
+            ("/v1/*", "", false),
+            ("*", "", false),
+            ("/v1/policy/write/*", "/v1/*", false),
+            ("/v1/policy/write/*", "/v1/policy/*/team-*", false),
+        ] {
+            let policy = policy(&["/v1/*", allow], &[deny], Matching::Both);
+            let path = "/v1/policy/write/team-1";
+            assert_eq!(policy.decide_named(route, path).is_allowed(), allowed, "{allow} {deny}");
+        }
     }
 
     #[test]

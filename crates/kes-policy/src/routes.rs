@@ -12,7 +12,7 @@ pub enum Tail {
     Name,
     /// The start of a name, 0–80 bytes, and perhaps a `*` at its end.
     Listing,
-    /// Anything. Only for routes that are gone.
+    /// Anything: two names, or a route that is gone.
     Anything,
 }
 
@@ -25,6 +25,9 @@ pub enum Standing {
     Open,
     /// A route of older releases that is still answered, after the policy has been asked.
     Legacy,
+    /// A route of older releases that changes policies. Answered for the administrator, and for whom a rule names it: a
+    /// rule that begins with the route's path. A wide one, such as `/v1/*`, does not count.
+    Named,
     /// A route of older releases that no longer does anything.
     Gone,
 }
@@ -65,7 +68,7 @@ const fn route(path: &'static str, tail: Tail, standing: Standing) -> Route {
 
 /// All of them: what is answered in the order of the documentation, then what older releases had.
 pub const ROUTES: &[Route] = {
-    use Standing::{Gone, Guarded, Legacy, Open};
+    use Standing::{Gone, Guarded, Legacy, Named, Open};
     use Tail::{Anything, Listing, Name, Nothing};
     &[
         route("/version", Nothing, Open),
@@ -93,12 +96,12 @@ pub const ROUTES: &[Route] = {
         route("/v1/key/bulk/decrypt/", Name, Legacy),
         route("/v1/log/error/trace", Nothing, Legacy),
         route("/v1/log/audit/trace", Nothing, Legacy),
-        route("/v1/policy/write/", Anything, Gone),
-        route("/v1/policy/delete/", Anything, Gone),
-        route("/v1/policy/assign/", Anything, Gone),
-        route("/v1/identity/assign/", Anything, Gone),
-        route("/v1/identity/forget/", Anything, Gone),
-        route("/v1/identity/delete/", Anything, Gone),
+        route("/v1/policy/write/", Name, Named),
+        route("/v1/policy/delete/", Name, Named),
+        route("/v1/policy/assign/", Name, Named),
+        route("/v1/identity/assign/", Anything, Named),
+        route("/v1/identity/forget/", Name, Named),
+        route("/v1/identity/delete/", Name, Named),
         route("/v1/enclave/create/", Anything, Gone),
         route("/v1/enclave/delete/", Anything, Gone),
         route("/v1/enclave/describe/", Anything, Gone),

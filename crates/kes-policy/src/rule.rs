@@ -104,6 +104,11 @@ impl Rule {
         }
     }
 
+    /// Whether the rule begins with the path of `route`, and so was written for it.
+    pub(crate) fn names(&self, route: &str) -> bool {
+        self.text.starts_with(route)
+    }
+
     /// Whether this rule refuses `path` when it stands under `deny`.
     pub(crate) fn denies(&self, path: &[u8], matching: Matching) -> bool {
         match matching {

@@ -28,7 +28,7 @@ pub enum Error {
     },
 }
 
-/// All policies, and the identities they are assigned to. Immutable: a reload builds a new one.
+/// All policies, and the identities they are assigned to. Immutable: a reload or a change builds a new one.
 #[derive(Clone, Debug, Default)]
 pub struct PolicySet {
     policies: BTreeMap<PolicyName, Arc<Policy>>,
@@ -70,6 +70,45 @@ impl PolicySet {
     /// All identities that have a policy, in no order.
     pub fn members(&self) -> impl ExactSizeIterator<Item = (&Identity, &Arc<Policy>)> {
         self.members.iter()
+    }
+}
+
+/// Changes make a new set; whoever holds the old one goes on with it undisturbed.
+impl PolicySet {
+    /// The same with `policy`, in the place of the one of that name: its members keep it.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        let mut set = self.clone();
+        let (name, policy) = (policy.name().clone(), Arc::new(policy));
+        set.members.values_mut().filter(|held| *held.name() == name).for_each(|held| *held = Arc::clone(&policy));
+        set.policies.insert(name, policy);
+        set
+    }
+
+    /// The same without the policy of that name; its members have none then. `None` if there is no such policy.
+    #[must_use]
+    pub fn without_policy(&self, name: &str) -> Option<Self> {
+        let mut set = self.clone();
+        set.policies.remove(name)?;
+        set.members.retain(|_, policy| policy.name().as_str() != name);
+        Some(set)
+    }
+
+    /// The same with `identity` as member of the policy of that name and of no other. `None` if there is no such policy.
+    #[must_use]
+    pub fn with_member(&self, identity: Identity, policy: &str) -> Option<Self> {
+        let policy = Arc::clone(self.policies.get(policy)?);
+        let mut set = self.clone();
+        set.members.insert(identity, policy);
+        Some(set)
+    }
+
+    /// The same, `identity` without policy. `None` if it has none.
+    #[must_use]
+    pub fn without_member(&self, identity: &Identity) -> Option<Self> {
+        let mut set = self.clone();
+        set.members.remove(identity)?;
+        Some(set)
     }
 }
 
@@ -152,6 +191,29 @@ mod tests {
         );
         let in_one = PolicySet::builder().policy(policy("p", &[]), [identity("a"), identity("a")]).build();
         assert!(matches!(in_one, Err(Error::Assigned { .. })));
+    }
+
+    #[test]
+    fn a_change_makes_a_new_set() {
+        let (alice, bob) = (identity("alice"), identity("bob"));
+        let old = PolicySet::builder()
+            .policy(policy("p", &["/a"]), [alice.clone()])
+            .policy(policy("q", &[]), [])
+            .build()
+            .unwrap();
+        let new = old.with_policy(policy("p", &["/b"])).with_policy(policy("r", &["/c"]));
+        assert!(new.decide(&alice, "/b").is_allowed() && !new.decide(&alice, "/a").is_allowed());
+        assert_eq!(new.policies().len(), 3);
+        let new = new.with_member(bob.clone(), "r").unwrap().with_member(alice.clone(), "r").unwrap();
+        assert!(new.decide(&alice, "/c").is_allowed() && new.decide(&bob, "/c").is_allowed());
+        assert!(new.with_member(bob.clone(), "nowhere").is_none());
+        let gone = new.without_policy("r").unwrap();
+        assert_eq!((gone.members().len(), gone.policies().len()), (0, 2));
+        assert!(gone.without_policy("r").is_none());
+        let gone = new.without_member(&alice).unwrap();
+        assert_eq!(gone.decide(&alice, "/c"), Decision::UnknownIdentity);
+        assert!(gone.without_member(&alice).is_none());
+        assert!(old.decide(&alice, "/a").is_allowed() && old.policies().len() == 2, "the old one is as it was");
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! `keystore.aws`: Secrets Manager and KMS.
 
 use super::{Backend, Endpoint, Missing};
-use crate::error::Error;
 use crate::secret::Secret;
-use crate::section::Section;
+use crate::section::{Refused, Section};
 use std::collections::BTreeMap;
 
 /// `keystore.aws.secretsmanager`.
@@ -60,7 +59,7 @@ impl AwsCredentials {
     }
 }
 
-pub(super) fn read_secretsmanager(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_secretsmanager(section: &Section<'_>) -> Result<Backend, Refused> {
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
     let (region, kmskey) = (section.filled_string("region"), section.filled_string("kmskey"));
     let prefix = section.string("prefix");
@@ -69,17 +68,18 @@ pub(super) fn read_secretsmanager(section: &Section<'_>) -> Result<Backend, Erro
     let credentials = AwsCredentials::read(section);
 
     let missing = Missing { section, prefix: "kesconf: invalid AWS secretsmanager keystore" };
-    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified")?;
-    let region = missing.need(region, "region", "no region specified")?;
+    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified");
+    let region = missing.need(region, "region", "no region specified");
+    let (endpoint, region) = (endpoint?, region?);
     Ok(Backend::AwsSecretsManager(AwsSecretsManager { endpoint, region, kmskey, prefix, tags, credentials }))
 }
 
-pub(super) fn read_kms(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_kms(section: &Section<'_>) -> Result<Backend, Refused> {
     AwsKms::read(section, "kesconf: invalid AWS kms keystore").map(Backend::AwsKms)
 }
 
 impl AwsKms {
-    pub(super) fn read(section: &Section<'_>, prefix: &'static str) -> Result<Self, Error> {
+    pub(super) fn read(section: &Section<'_>, prefix: &'static str) -> Result<Self, Refused> {
         let endpoint = section.filled_string("endpoint").map(Endpoint::new);
         let (region, key) = (section.filled_string("region"), section.filled_string("key"));
         let credentials = AwsCredentials::read(section);

@@ -1,9 +1,8 @@
 //! `keystore.azure.keyvault`.
 
 use super::{Backend, Endpoint, Missing};
-use crate::error::Error;
 use crate::secret::Secret;
-use crate::section::Section;
+use crate::section::{Refused, Section};
 
 /// `keystore.azure.keyvault`.
 #[derive(Debug)]
@@ -52,20 +51,19 @@ pub enum AzureLogin {
 
 const PREFIX: &str = "kesconf: invalid Azure keyvault keystore";
 
-pub(super) fn read(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read(section: &Section<'_>) -> Result<Backend, Refused> {
     let endpoint = section.filled("endpoint").map(|text| Endpoint::with_scheme(text.as_str()));
     let names = section.choice("names", &[("strict", AzureNames::Strict), ("map", AzureNames::Map)]);
     let purge = section.switch("purge").is_some_and(|purge| purge.value);
-    let login = AzureLogin::read(section, PREFIX);
 
-    let endpoint = Missing { section, prefix: PREFIX }.need(endpoint, "endpoint", "no endpoint specified")?;
-    let login = login?;
+    let endpoint = Missing { section, prefix: PREFIX }.need(endpoint, "endpoint", "no endpoint specified");
+    let login = AzureLogin::read(section, PREFIX);
     let names = names?.unwrap_or(AzureNames::Strict);
-    Ok(Backend::Azure(AzureKeyVault { endpoint, names, purge, login }))
+    Ok(Backend::Azure(AzureKeyVault { endpoint: endpoint?, names, purge, login: login? }))
 }
 
 impl AzureLogin {
-    pub(super) fn read(section: &Section<'_>, prefix: &'static str) -> Result<Self, Error> {
+    pub(super) fn read(section: &Section<'_>, prefix: &'static str) -> Result<Self, Refused> {
         let principal = section.block("credentials");
         let (tenant, client) = (principal.filled_string("tenant_id"), principal.filled_string("client_id"));
         let secret = principal.secret("client_secret");
@@ -76,16 +74,15 @@ impl AzureLogin {
             (false, false) => Ok(Self::Default),
             (true, true) => {
                 let missing = Missing { section, prefix };
-                let error = missing.refuse("managed_identity", "more than one authentication method specified");
-                Err(error.hint("keep 'credentials' or 'managed_identity'"))
+                let error = missing.error("managed_identity", "more than one authentication method specified");
+                Err(section.refuse(error.hint("keep 'credentials' or 'managed_identity'")))
             }
             (true, false) => {
                 let missing = Missing { section: &principal, prefix };
-                Ok(Self::Credentials {
-                    tenant_id: missing.need(tenant, "tenant_id", "no tenant ID specified")?,
-                    client_id: missing.need(client, "client_id", "no client ID specified")?,
-                    client_secret: missing.need(secret, "client_secret", "no client secret specified")?,
-                })
+                let tenant_id = missing.need(tenant, "tenant_id", "no tenant ID specified");
+                let client_id = missing.need(client, "client_id", "no client ID specified");
+                let client_secret = missing.need(secret, "client_secret", "no client secret specified");
+                Ok(Self::Credentials { tenant_id: tenant_id?, client_id: client_id?, client_secret: client_secret? })
             }
             (false, true) => {
                 let missing = Missing { section: &managed, prefix };

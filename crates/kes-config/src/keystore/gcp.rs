@@ -1,9 +1,8 @@
 //! `keystore.gcp.secretmanager`.
 
 use super::{Backend, Endpoint, Missing};
-use crate::error::Error;
 use crate::secret::Secret;
-use crate::section::Section;
+use crate::section::{Refused, Section};
 use zeroize::Zeroizing;
 
 /// `keystore.gcp.secretmanager`.
@@ -34,19 +33,19 @@ pub struct GcpCredentials {
     pub private_key: Secret,
 }
 
-pub(super) fn read(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read(section: &Section<'_>) -> Result<Backend, Refused> {
     let project_id = section.filled_string("project_id");
     let endpoint = section.filled("endpoint").map(|text| Endpoint::with_scheme(text.as_str()));
     let scopes = section.texts("scopes").iter().map(|scope| scope.as_str().to_owned()).collect();
-    let credentials = GcpCredentials::read(&section.block("credentials"));
 
     let missing = Missing { section, prefix: "kesconf: invalid GCP secretmanager keystore" };
-    let project_id = missing.need(project_id, "project_id", "no project ID specified")?;
-    Ok(Backend::Gcp(GcpSecretManager { project_id, endpoint, scopes, credentials: credentials? }))
+    let project_id = missing.need(project_id, "project_id", "no project ID specified");
+    let credentials = GcpCredentials::read(&section.block("credentials"));
+    Ok(Backend::Gcp(GcpSecretManager { project_id: project_id?, endpoint, scopes, credentials: credentials? }))
 }
 
 impl GcpCredentials {
-    fn read(section: &Section<'_>) -> Result<Option<Self>, Error> {
+    fn read(section: &Section<'_>) -> Result<Option<Self>, Refused> {
         let (email, id) = (section.filled_string("client_email"), section.filled_string("client_id"));
         let key_id = section.filled_string("private_key_id");
         let key = section.filled("private_key");
@@ -56,11 +55,11 @@ impl GcpCredentials {
             return Ok(None);
         }
         let missing = Missing { section, prefix: "gcp" };
-        Ok(Some(Self {
-            client_email: missing.need(email, "client_email", "no client email provided")?,
-            client_id: missing.need(id, "client_id", "no client ID provided")?,
-            private_key: missing.need(key, "private_key", "no client private key provided")?,
-            private_key_id: missing.need(key_id, "private_key_id", "no client private key ID provided")?,
-        }))
+        let client_email = missing.need(email, "client_email", "no client email provided");
+        let client_id = missing.need(id, "client_id", "no client ID provided");
+        let private_key = missing.need(key, "private_key", "no client private key provided");
+        let private_key_id = missing.need(key_id, "private_key_id", "no client private key ID provided");
+        let (client_email, client_id) = (client_email?, client_id?);
+        Ok(Some(Self { client_email, client_id, private_key: private_key?, private_key_id: private_key_id? }))
     }
 }

@@ -2,9 +2,8 @@
 
 use super::vault::check_pair;
 use super::{Backend, ClientTls, Endpoint, Missing};
-use crate::error::Error;
 use crate::secret::Secret;
-use crate::section::Section;
+use crate::section::{Refused, Section};
 
 /// `keystore.fortanix.sdkms`.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub struct Fortanix {
     pub tls: ClientTls,
 }
 
-pub(super) fn read_fortanix(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_fortanix(section: &Section<'_>) -> Result<Backend, Refused> {
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
     let group_id = section.filled_string("group_id");
     let credentials = section.section("credentials");
@@ -28,8 +27,9 @@ pub(super) fn read_fortanix(section: &Section<'_>) -> Result<Backend, Error> {
     let tls = ClientTls::roots_only(&section.section("tls"));
 
     let missing = |section| Missing { section, prefix: "kesconf: invalid fortanix SDKMS keystore" };
-    let endpoint = missing(section).need(endpoint, "endpoint", "no endpoint specified")?;
-    let key = missing(&credentials).need(key, "key", "no API key specified")?;
+    let endpoint = missing(section).need(endpoint, "endpoint", "no endpoint specified");
+    let key = missing(&credentials).need(key, "key", "no API key specified");
+    let (endpoint, key) = (endpoint?, key?);
     Ok(Backend::Fortanix(Fortanix { endpoint, group_id, key, tls }))
 }
 
@@ -47,15 +47,16 @@ pub struct Gemalto {
     pub tls: ClientTls,
 }
 
-pub(super) fn read_gemalto(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_gemalto(section: &Section<'_>) -> Result<Backend, Refused> {
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
     let credentials = section.section("credentials");
     let (token, domain) = (credentials.secret("token"), credentials.filled_string("domain"));
     let tls = ClientTls::roots_only(&section.section("tls"));
 
     let missing = |section| Missing { section, prefix: "kesconf: invalid gemalto keysecure keystore" };
-    let endpoint = missing(section).need(endpoint, "endpoint", "no endpoint specified")?;
-    let token = missing(&credentials).need(token, "token", "no token specified")?;
+    let endpoint = missing(section).need(endpoint, "endpoint", "no endpoint specified");
+    let token = missing(&credentials).need(token, "token", "no token specified");
+    let (endpoint, token) = (endpoint?, token?);
     Ok(Backend::Gemalto(Gemalto { endpoint, token, domain, tls }))
 }
 
@@ -77,7 +78,7 @@ pub struct Entrust {
     pub tls: ClientTls,
 }
 
-pub(super) fn read_entrust(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_entrust(section: &Section<'_>) -> Result<Backend, Refused> {
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
     let (vault_id, box_id) = (section.filled_string("vault_id"), section.filled_string("box_id"));
     let credentials = section.section("credentials");
@@ -85,12 +86,14 @@ pub(super) fn read_entrust(section: &Section<'_>) -> Result<Backend, Error> {
     let tls = ClientTls::roots_only(&section.section("tls"));
 
     let missing = |section| Missing { section, prefix: "kesconf: invalid Entrust KeyControl keystore" };
-    let endpoint = missing(section).need(endpoint, "endpoint", "no endpoint specified")?;
-    let vault_id = missing(section).need(vault_id, "vault_id", "no vault ID specified")?;
-    let box_id = missing(section).need(box_id, "box_id", "no box ID specified")?;
+    let endpoint = missing(section).need(endpoint, "endpoint", "no endpoint specified");
+    let vault_id = missing(section).need(vault_id, "vault_id", "no vault ID specified");
+    let box_id = missing(section).need(box_id, "box_id", "no box ID specified");
     // Departs from upstream: it crashes if there are no credentials at all.
-    let username = missing(&credentials).need(username, "username", "no username specified")?;
-    let password = missing(&credentials).need(password, "password", "no password specified")?;
+    let username = missing(&credentials).need(username, "username", "no username specified");
+    let password = missing(&credentials).need(password, "password", "no password specified");
+    let (endpoint, vault_id, box_id) = (endpoint?, vault_id?, box_id?);
+    let (username, password) = (username?, password?);
     Ok(Backend::Entrust(Entrust { endpoint, vault_id, box_id, username, password, tls }))
 }
 
@@ -104,15 +107,15 @@ pub struct Generic {
     pub tls: ClientTls,
 }
 
-pub(super) fn read_generic(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_generic(section: &Section<'_>) -> Result<Backend, Refused> {
     const PREFIX: &str = "kesconf: invalid generic keystore";
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
     let tls_section = section.block("tls");
     let tls = ClientTls::read(&tls_section);
 
-    let endpoint = Missing { section, prefix: PREFIX }.need(endpoint, "endpoint", "no endpoint specified")?;
+    let endpoint = Missing { section, prefix: PREFIX }.need(endpoint, "endpoint", "no endpoint specified");
     check_pair(&tls, &tls_section, PREFIX)?;
-    Ok(Backend::Generic(Generic { endpoint, tls }))
+    Ok(Backend::Generic(Generic { endpoint: endpoint?, tls }))
 }
 
 /// `keystore.kes`.
@@ -127,7 +130,7 @@ pub struct Kes {
     pub tls: ClientTls,
 }
 
-pub(super) fn read_kes(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_kes(section: &Section<'_>) -> Result<Backend, Refused> {
     let endpoints = section.texts("endpoint");
     let endpoints: Vec<_> = endpoints.iter().filter(|text| !text.as_str().is_empty()).collect();
     let endpoints: Vec<_> = endpoints.into_iter().map(|text| Endpoint::new(text.as_str())).collect();
@@ -136,10 +139,9 @@ pub(super) fn read_kes(section: &Section<'_>) -> Result<Backend, Error> {
     let tls = ClientTls::read(&tls_section);
 
     let missing = |section| Missing { section, prefix: "edge: invalid kes keystore" };
-    if endpoints.is_empty() {
-        return Err(missing(section).refuse("endpoint", "no endpoint specified"));
-    }
-    missing(&tls_section).need(tls.key.as_ref(), "key", "no TLS private key specified")?;
-    missing(&tls_section).need(tls.cert.as_ref(), "cert", "no TLS certificate specified")?;
+    let any = missing(section).need(endpoints.first(), "endpoint", "no endpoint specified").map(drop);
+    let key = missing(&tls_section).need(tls.key.as_ref(), "key", "no TLS private key specified").map(drop);
+    let cert = missing(&tls_section).need(tls.cert.as_ref(), "cert", "no TLS certificate specified").map(drop);
+    any.and(key).and(cert)?;
     Ok(Backend::Kes(Kes { endpoints, enclave, tls }))
 }

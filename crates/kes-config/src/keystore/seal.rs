@@ -2,9 +2,8 @@
 
 use super::vault::check_pair;
 use super::{AwsKms, AzureLogin, ClientTls, Endpoint, Missing, VaultLogin};
-use crate::error::Error;
 use crate::secret::Secret;
-use crate::section::Section;
+use crate::section::{Refused, Section};
 use std::path::PathBuf;
 
 /// `keystore.seal`. At least one of the parts is there; each can open the store.
@@ -62,7 +61,7 @@ pub struct SealVault {
     pub tls: ClientTls,
 }
 
-pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Error> {
+pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
     let (passphrase, key) = (section.secret("passphrase"), section.secret("key"));
     let path = |key| section.filled_string(key).map(PathBuf::from);
     let (key_file, recovery) = (path("key_file"), path("recovery"));
@@ -78,36 +77,36 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Error> {
     let named = passphrase.is_some() || key.is_some() || key_file.is_some() || credential.is_some();
     if !named && aws.is_none() && azure.is_none() && vault.is_none() {
         let error = section.error("passphrase", "kesconf: invalid keystore seal: nothing to seal with specified");
-        return Err(error.hint("write passphrase, key, key_file, credential, aws, azure or vault"));
+        return Err(section.refuse(error.hint("write passphrase, key, key_file, credential, aws, azure or vault")));
     }
     Ok(Some(Seal { passphrase, key, key_file, credential, recovery, aws, azure, vault }))
 }
 
-fn read_azure(section: &Section<'_>) -> Result<SealAzure, Error> {
+fn read_azure(section: &Section<'_>) -> Result<SealAzure, Refused> {
     const PREFIX: &str = "kesconf: invalid Azure seal";
     let endpoint = section.filled("endpoint").map(|text| Endpoint::with_scheme(text.as_str()));
     let key = section.filled_string("key");
-    let login = AzureLogin::read(section, PREFIX);
 
     let missing = Missing { section, prefix: PREFIX };
-    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified")?;
-    let key = missing.need(key, "key", "no key specified")?;
-    Ok(SealAzure { endpoint, key, login: login? })
+    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified");
+    let key = missing.need(key, "key", "no key specified");
+    let login = AzureLogin::read(section, PREFIX);
+    Ok(SealAzure { endpoint: endpoint?, key: key?, login: login? })
 }
 
-fn read_vault(section: &Section<'_>) -> Result<SealVault, Error> {
+fn read_vault(section: &Section<'_>) -> Result<SealVault, Refused> {
     const PREFIX: &str = "kesconf: invalid vault seal";
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
     let namespace = section.filled_string("namespace");
     let engine = section.filled_string("engine").unwrap_or_else(|| "transit".to_owned());
     let key = section.filled_string("key");
-    let login = VaultLogin::read(section, namespace.as_deref(), PREFIX);
     let tls_section = section.block("tls");
     let tls = ClientTls::read(&tls_section);
 
     let missing = Missing { section, prefix: PREFIX };
-    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified")?;
-    let key = missing.need(key, "key", "no key specified")?;
+    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified");
+    let key = missing.need(key, "key", "no key specified");
+    let login = VaultLogin::read(section, namespace.as_deref(), PREFIX);
     check_pair(&tls, &tls_section, PREFIX)?;
-    Ok(SealVault { endpoint, namespace, engine, key, login: login?, tls })
+    Ok(SealVault { endpoint: endpoint?, namespace, engine, key: key?, login: login?, tls })
 }

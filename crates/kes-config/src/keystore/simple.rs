@@ -3,7 +3,7 @@
 use super::{Backend, Missing};
 use crate::error::{Error, ErrorKind, io_words};
 use crate::secret::Secret;
-use crate::section::Section;
+use crate::section::{Refused, Section, Text};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -15,7 +15,7 @@ pub struct Fs {
     pub path: PathBuf,
 }
 
-pub(super) fn read_fs(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_fs(section: &Section<'_>) -> Result<Backend, Refused> {
     let missing = Missing { section, prefix: "kesconf: invalid fs keystore" };
     let path = missing.need(section.filled_string("path"), "path", "no path specified")?;
     Ok(Backend::Fs(Fs { path: path.into() }))
@@ -27,22 +27,27 @@ pub(super) fn read_fs(section: &Section<'_>) -> Result<Backend, Error> {
 pub struct Static {
     /// The key in either of MinIO's spellings, `name:hex` or `name:base64`. Not judged here.
     pub key: Secret,
+    /// The file that it came from, if one is named.
+    pub file: Option<PathBuf>,
 }
 
 /// Where Docker and Podman put secrets.
 const SECRETS: &str = "/run/secrets";
 
-pub(super) fn read_static(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read_static(section: &Section<'_>) -> Result<Backend, Refused> {
     let (key, file) = (section.secret("key"), section.filled("file"));
-    let from_file = file.map(|file| read_key_file(file.as_str()).map_err(|message| file.error(message))).transpose();
-    let from_file = from_file.map_err(|error| error.hint("name a readable file, or a secret of the container"))?;
+    let path = file.as_ref().map(|file| key_file(file.as_str()));
+    let read = |file: Text| read_key_file(&key_file(file.as_str())).map_err(|message| file.error(message));
+    let from_file = file.map(read).transpose();
+    let from_file =
+        from_file.map_err(|error| section.refuse(error.hint("name a readable file, or a secret of the container")))?;
     match (key, from_file) {
         (Some(key), Some(file)) if key.expose().trim() != file.expose() => {
             let text = "kesconf: invalid static keystore: 'key' and 'file' hold different keys";
             let error = Error::new(ErrorKind::Invalid, text).at(section.place("file"));
-            Err(error.hint("keep the one that MinIO used"))
+            Err(section.refuse(error.hint("keep the one that MinIO used")))
         }
-        (Some(key), _) | (None, Some(key)) => Ok(Backend::Static(Static { key })),
+        (Some(key), _) | (None, Some(key)) => Ok(Backend::Static(Static { key, file: path })),
         (None, None) => {
             let missing = Missing { section, prefix: "kesconf: invalid static keystore" };
             Err(missing.refuse("key", "no key specified"))
@@ -50,10 +55,13 @@ pub(super) fn read_static(section: &Section<'_>) -> Result<Backend, Error> {
     }
 }
 
-fn read_key_file(name: &str) -> Result<Secret, String> {
+fn key_file(name: &str) -> PathBuf {
     let path = Path::new(name);
-    let path = if name.contains('/') || path.exists() { path.to_owned() } else { Path::new(SECRETS).join(path) };
-    let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|cause| {
+    if name.contains('/') || path.exists() { path.to_owned() } else { Path::new(SECRETS).join(path) }
+}
+
+fn read_key_file(path: &Path) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|cause| {
         format!("kesconf: failed to read static key from '{}': {}", path.display(), io_words(&cause))
     })?;
     Ok(Secret::new(Zeroizing::new(text.trim().to_owned())))

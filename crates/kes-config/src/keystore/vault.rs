@@ -1,9 +1,9 @@
 //! `keystore.vault`: HashiCorp Vault and OpenBao.
 
 use super::{Backend, ClientTls, Endpoint, Missing};
-use crate::error::{Error, io_words};
+use crate::error::io_words;
 use crate::secret::Secret;
-use crate::section::{Section, Text};
+use crate::section::{Refused, Section, Text};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,32 +126,32 @@ pub enum VaultToken {
 
 const PREFIX: &str = "kesconf: invalid vault keystore";
 
-pub(super) fn read(section: &Section<'_>) -> Result<Backend, Error> {
+pub(super) fn read(section: &Section<'_>) -> Result<Backend, Refused> {
     let text = |key, default: &str| section.filled_string(key).unwrap_or_else(|| default.to_owned());
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
     let (engine, prefix) = (text("engine", "kv"), section.string("prefix"));
     let version = section.filled("version");
     let namespace = section.filled_string("namespace");
-    let transit = Transit::read(section);
-    let login = VaultLogin::read(section, namespace.as_deref(), PREFIX);
     let tls = section.block("tls");
     let client_tls = ClientTls::read(&tls);
-    let ping = section.block("status").duration("ping").and_then(|ping| ping.value.positive());
+    let ping = section.section("status").duration("ping").and_then(|ping| ping.value.positive());
     let mode = section.choice("mode", &[("store", VaultMode::Store), ("engine", VaultMode::Engine)]);
 
     let missing = Missing { section, prefix: PREFIX };
-    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified")?;
-    let login = login?;
-    let transit = transit?;
-    check_pair(&client_tls, &tls, PREFIX)?;
+    let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified");
+    let login = VaultLogin::read(section, namespace.as_deref(), PREFIX);
+    let transit = Transit::read(section);
+    let pair = check_pair(&client_tls, &tls, PREFIX);
     let version = match version.as_ref().map(Text::as_str) {
         None | Some("v1") => VaultVersion::V1,
         Some("v2") => VaultVersion::V2,
         Some(other) => {
             let error = section.error("version", format!("vault: invalid engine API version '{other}'"));
-            return Err(error.hint("write v1 or v2, the version of the K/V engine"));
+            return Err(section.refuse(error.hint("write v1 or v2, the version of the K/V engine")));
         }
     };
+    pair?;
+    let (endpoint, login, transit) = (endpoint?, login?, transit?);
     let ping = ping.unwrap_or(Duration::from_secs(15));
     let mode = mode?.unwrap_or(VaultMode::Store);
     let vault = Vault { endpoint, engine, version, namespace, prefix, transit, login, tls: client_tls, ping, mode };
@@ -159,7 +159,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Backend, Error> {
 }
 
 impl Transit {
-    fn read(vault: &Section<'_>) -> Result<Option<Self>, Error> {
+    fn read(vault: &Section<'_>) -> Result<Option<Self>, Refused> {
         let section = vault.block("transit");
         let engine = section.filled_string("engine").unwrap_or_else(|| "transit".to_owned());
         let key = section.filled_string("key");
@@ -174,66 +174,78 @@ impl Transit {
 
 impl VaultLogin {
     /// Reads whatever ways are written in a block that logs in to a Vault; there must be exactly one.
-    pub(super) fn read(section: &Section<'_>, namespace: Option<&str>, prefix: &'static str) -> Result<Self, Error> {
+    pub(super) fn read(section: &Section<'_>, namespace: Option<&str>, prefix: &'static str) -> Result<Self, Refused> {
         let approle = section.block("approle");
         let kubernetes = section.block("kubernetes");
         let token = section.block("token");
         let cert = section.block("cert");
         let agent = section.switch("agent").is_some_and(|agent| agent.value);
-        let ways = [
-            ("approle", approle.is_present(), read_approle(&approle, prefix)),
-            ("kubernetes", kubernetes.is_present(), read_kubernetes(&kubernetes, prefix)),
-            ("token", token.is_present(), read_token(&token, prefix)),
-            ("cert", cert.is_present(), Ok(read_cert(&cert))),
-            ("agent", agent, Ok(VaultAuth::Agent)),
+        let written = [
+            ("approle", approle.is_present()),
+            ("kubernetes", kubernetes.is_present()),
+            ("token", token.is_present()),
+            ("cert", cert.is_present()),
+            ("agent", agent),
         ];
+        let written: Vec<_> = written.into_iter().filter(|(_, present)| *present).map(|(way, _)| way).collect();
         let namespaces = [&approle, &kubernetes].map(|section| match section.is_present() {
             true => section.filled_string("namespace"),
             false => None,
         });
 
         let missing = Missing { section, prefix };
-        let mut ways = ways.into_iter().filter(|(_, present, _)| *present);
-        let Some((_, _, auth)) = ways.next() else {
-            let error = missing.refuse("approle", "no authentication method specified");
-            return Err(error.hint("write one of the blocks approle, kubernetes, token or cert, or 'agent: on'"));
-        };
-        if let Some((second, ..)) = ways.next() {
-            let error = missing.refuse(second, "more than one authentication method specified");
-            return Err(error.hint("keep one of approle, kubernetes, token, cert and agent"));
+        match written.as_slice() {
+            [] => {
+                let error = missing.error("approle", "no authentication method specified");
+                let hint = "write one of the blocks approle, kubernetes, token or cert, or 'agent: on'";
+                return Err(section.refuse(error.hint(hint)));
+            }
+            [_] => {}
+            [_, second, ..] => {
+                let error = missing.error(second, "more than one authentication method specified");
+                section.refuse(error.hint("keep one of approle, kubernetes, token, cert and agent"));
+            }
         }
-        let written = namespaces.into_iter().flatten().next();
-        let namespace = match written.as_deref().or(namespace) {
+        let read = |way: &&str| match *way {
+            "approle" => read_approle(&approle, prefix),
+            "kubernetes" => read_kubernetes(&kubernetes, prefix),
+            "token" => read_token(&token, prefix),
+            "cert" => Ok(read_cert(&cert)),
+            _ => Ok(VaultAuth::Agent),
+        };
+        // All of them are read whatever was said, so that all mistakes come to light.
+        let mut ways: Vec<_> = written.iter().map(read).collect();
+        let namespace = match namespaces.into_iter().flatten().next().as_deref().or(namespace) {
             Some("/") | None => None,
             Some(namespace) => Some(namespace.to_owned()),
         };
-        Ok(Self { namespace, auth: auth? })
+        Ok(Self { namespace, auth: ways.swap_remove(0)? })
     }
 }
 
-fn read_approle(section: &Section<'_>, prefix: &'static str) -> Result<VaultAuth, Error> {
+fn read_approle(section: &Section<'_>, prefix: &'static str) -> Result<VaultAuth, Refused> {
     let engine = section.filled_string("engine").unwrap_or_else(|| "approle".to_owned());
     let (id, secret) = (section.filled_string("id"), section.secret("secret"));
     let missing = Missing { section, prefix };
-    let id = missing.need(id, "id", "invalid approle config: no approle ID specified")?;
-    let secret = missing.need(secret, "secret", "invalid approle config: no approle secret specified")?;
-    Ok(VaultAuth::AppRole { engine, id, secret })
+    let id = missing.need(id, "id", "invalid approle config: no approle ID specified");
+    let secret = missing.need(secret, "secret", "invalid approle config: no approle secret specified");
+    Ok(VaultAuth::AppRole { engine, id: id?, secret: secret? })
 }
 
-fn read_kubernetes(section: &Section<'_>, prefix: &'static str) -> Result<VaultAuth, Error> {
+fn read_kubernetes(section: &Section<'_>, prefix: &'static str) -> Result<VaultAuth, Refused> {
     let engine = section.filled_string("engine").unwrap_or_else(|| "kubernetes".to_owned());
     let (role, jwt) = (section.string("role"), section.filled("jwt"));
     let missing = Missing { section, prefix };
     let jwt = missing.need(jwt, "jwt", "invalid kubernetes config: no JWT specified")?;
     let jwt = match jwt.as_str().contains(['/', std::path::MAIN_SEPARATOR]) {
-        true => Jwt::File(readable(&jwt)?),
+        true => Jwt::File(readable(section, &jwt)?),
         false => Jwt::Token(jwt.to_secret()),
     };
     Ok(VaultAuth::Kubernetes { engine, role, jwt })
 }
 
 /// The file of a token, which must be readable when the configuration is loaded.
-fn readable(file: &Text) -> Result<PathBuf, Error> {
+fn readable(section: &Section<'_>, file: &Text) -> Result<PathBuf, Refused> {
     let path = PathBuf::from(file.as_str());
     match std::fs::read(&path).map(zeroize::Zeroizing::new) {
         Ok(_) => Ok(path),
@@ -244,12 +256,13 @@ fn readable(file: &Text) -> Result<PathBuf, Error> {
             };
             let why = format!("{what} {}: {}", file.as_str(), io_words(&cause));
             let text = format!("kesconf: failed to read vault kubernetes JWT from '{}': {why}", file.as_str());
-            Err(file.error(text).hint("a value with a '/' is a path; mount the service account's token there"))
+            let hint = "a value with a '/' is a path; mount the service account's token there";
+            Err(section.refuse(file.error(text).hint(hint)))
         }
     }
 }
 
-fn read_token(section: &Section<'_>, prefix: &'static str) -> Result<VaultAuth, Error> {
+fn read_token(section: &Section<'_>, prefix: &'static str) -> Result<VaultAuth, Refused> {
     let (value, file) = (section.secret("value"), section.filled_string("file").map(PathBuf::from));
     let missing = Missing { section, prefix };
     match (value, file) {
@@ -266,7 +279,7 @@ fn read_cert(section: &Section<'_>) -> VaultAuth {
 }
 
 /// A private key needs a certificate, and the other way round.
-pub(super) fn check_pair(tls: &ClientTls, section: &Section<'_>, prefix: &'static str) -> Result<(), Error> {
+pub(super) fn check_pair(tls: &ClientTls, section: &Section<'_>, prefix: &'static str) -> Result<(), Refused> {
     let missing = Missing { section, prefix };
     match (&tls.key, &tls.cert) {
         (Some(_), None) => Err(missing.refuse("cert", "invalid tls config: no TLS certificate provided")),

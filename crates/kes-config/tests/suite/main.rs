@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests may fail by panicking")]
 
 mod any_input;
+mod inspection;
+mod modern;
 mod new_keys;
 mod old_spellings;
 mod published;

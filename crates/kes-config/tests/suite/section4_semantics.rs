@@ -140,8 +140,10 @@ fn what_is_said_about_policies() {
     about(" --> kes.yml:5: policy.p.allow[2]\nhint: write `/v1/key/list/*`");
     let deny = ["policy: {p: {deny: ['/v1/key/*/internal*']}}", "compat: {policy_match: head}"];
     assert!(warnings(&deny)[0].contains("as `compat.policy_match` is set"), "{:?}", warnings(&deny));
-    let gone = loaded(&["policy: {p: {allow: [/v1/policy/write/*]}}"]);
+    let gone = loaded(&["policy: {p: {allow: [/v1/secret/read/*]}}"]);
     assert_eq!((gone.warnings.len(), gone.notes.len()), (0, 1));
+    let delegates = warnings(&["policy: {p: {allow: [/v1/policy/write/*]}}"]);
+    assert!(delegates[0].contains("its members can give themselves every right"), "{delegates:?}");
 }
 
 #[test]
@@ -167,7 +169,12 @@ fn api() {
             error.message(),
             format!("kesconf: invalid API config: '{}' must not skip authentication", route.path)
         );
-        let allowed = loaded(&[&part, "compat: {skip_auth_any_route: on}"]).config;
+        let any = "compat: {skip_auth_any_route: on}";
+        if route.standing == kes_policy::Standing::Named {
+            assert!(refusal(&file_with(&[&part, any]), &[]).message().contains("must not skip authentication"));
+            continue;
+        }
+        let allowed = loaded(&[&part, any]).config;
         assert!(allowed.api[route.path].skip_auth);
     }
     for (path, meant) in [("v1/status", "/v1/status"), ("/v1/key/create", "/v1/key/create/"), ("/v1/redy", "/v1/ready")]

@@ -131,13 +131,32 @@ fn a_missing_end_is_told_with_what_to_write() {
 
 #[test]
 fn routes_of_older_releases_are_harmless() {
-    for pattern in
-        ["/v1/policy/write/*", "/v1/policy/write", "/v1/enclave/*", "/v1/identity/assign/*/*", "/v1/sys/seal"]
-    {
+    for pattern in ["/v1/secret/read/*", "/v1/secret/read", "/v1/enclave/*", "/v1/sys/seal"] {
         let finding = only(Effect::Allow, pattern, Matching::Both);
         assert!(matches!(finding.kind, Kind::Gone(_)), "{finding:?}");
         assert_eq!(finding.severity, Severity::Note);
     }
+}
+
+#[test]
+fn who_may_change_policies_may_have_every_right() {
+    for pattern in ["/v1/policy/write/*", "/v1/policy/assign/team", "/v1/identity/assign/*/*", "/v1/identity/delete/a*"]
+    {
+        let finding = only(Effect::Allow, pattern, Matching::Both);
+        assert!(matches!(finding.kind, Kind::Delegates(_)), "{finding:?}");
+        assert_eq!(finding.severity, Severity::Warning);
+    }
+    let wide = only(Effect::Allow, "/v1/policy/wri*", Matching::Both);
+    assert!(matches!(wide.kind, Kind::NotNamed(_)), "{wide:?}");
+    assert_eq!(wide.hint().unwrap(), "write `/v1/policy/write/*` if that is meant");
+    // Wide rules are not for these routes, and deny rules refuse there as everywhere.
+    assert!(matches!(only(Effect::Allow, "/v1/policy/*", Matching::Both).kind, Kind::ReachesSeveral(_)));
+    for pattern in ["/v1/policy/write/*", "/v1/policy/wri*"] {
+        assert_eq!(findings(Effect::Deny, pattern, Matching::Both), [], "{pattern}");
+    }
+    assert!(matches!(only(Effect::Deny, "/v1/*/*/internal", Matching::Both).kind, Kind::Revived(_)));
+    let bare = only(Effect::Allow, "/v1/policy/write", Matching::Both);
+    assert!(matches!(bare.kind, Kind::MissingTail(_)) && bare.severity == Severity::Note, "{bare:?}");
 }
 
 #[test]
