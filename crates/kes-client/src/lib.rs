@@ -58,7 +58,7 @@ mod tls;
 mod transport;
 
 pub use builder::{BuildError, Builder};
-pub use client::Client;
+pub use client::{Client, Look};
 pub use error::{Cause, Error, Reason, ServerError};
 pub use kes_api::wire::{self, KeyType};
 pub use kes_identity::{ApiKey, Certificate, Identity};

@@ -41,7 +41,7 @@ pub(crate) fn client_config(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let observed = Arc::new(Observed::default());
     let verifier: Arc<dyn ServerCertVerifier> = if trust.insecure {
-        Arc::new(Anyone(Arc::clone(&provider)))
+        Arc::new(Anyone(Arc::clone(&provider), Arc::clone(&observed)))
     } else {
         Arc::new(Watched::new(trust, &provider, Arc::clone(&observed))?)
     };
@@ -119,13 +119,10 @@ impl ServerCertVerifier for Watched {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        self.observed.remember(server, end_entity);
         match self.usual.verify_server_cert(end_entity, intermediates, server, ocsp, now) {
             Err(_) if self.is_named(end_entity, server, now) => Ok(ServerCertVerified::assertion()),
-            Err(error) => {
-                self.observed.remember(server, end_entity);
-                Err(error)
-            }
-            verified => verified,
+            verdict => verdict,
         }
     }
 
@@ -154,17 +151,18 @@ impl ServerCertVerifier for Watched {
 
 /// `insecure`: any certificate, but the server must own its key.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Anyone(Arc<CryptoProvider>, Arc<Observed>);
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        server: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        self.1.remember(server, end_entity);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -191,7 +189,7 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-/// The last refused certificate of each server name. rustls reports only why it refused, not what.
+/// The last certificate of each server name. rustls reports only why it refused one, not what it was.
 #[derive(Debug, Default)]
 pub(crate) struct Observed(Mutex<HashMap<String, Shown>>);
 
@@ -208,7 +206,7 @@ impl Observed {
         self.0.lock().expect("nothing panics while holding it").insert(server.to_str().into_owned(), shown);
     }
 
-    fn recall(&self, host: &str) -> Option<Shown> {
+    pub(crate) fn recall(&self, host: &str) -> Option<Shown> {
         self.0.lock().expect("nothing panics while holding it").get(host).cloned()
     }
 }

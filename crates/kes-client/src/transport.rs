@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue};
 use reqwest::{Method, Response};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ pub(crate) struct Transport {
 pub(crate) struct Current {
     http: reqwest::Client,
     pub(crate) loaded: Loaded,
-    observed: Arc<Observed>,
+    pub(crate) observed: Arc<Observed>,
 }
 
 impl Transport {
@@ -191,6 +191,8 @@ fn failed(error: reqwest::Error, endpoint: &Endpoint, request: &Request, current
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    /// The server's clock, as it stands in the header.
+    pub(crate) date: Option<String>,
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
@@ -211,7 +213,7 @@ impl Exchange for Transport {
 
 /// Reads the body. The error is ours where the answer is too long, else reqwest's.
 async fn read_whole(mut response: Response, call: &str) -> Result<Answer, Result<Failed, reqwest::Error>> {
-    let (status, content_type) = head(&response);
+    let (status, content_type, date) = head(&response);
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
     // Room for everything at once: a buffer that grows would leave parts of a plaintext behind.
     let mut body = Zeroizing::new(Vec::with_capacity(expected.unwrap_or(4096).min(MAX_ANSWER)));
@@ -223,7 +225,7 @@ async fn read_whole(mut response: Response, call: &str) -> Result<Answer, Result
         }
         append(&mut body, &chunk);
     }
-    Ok(Answer { status, content_type, body })
+    Ok(Answer { status, content_type, date, body })
 }
 
 fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
@@ -235,9 +237,9 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     body.extend_from_slice(chunk);
 }
 
-fn head(response: &Response) -> (u16, String) {
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    (response.status().as_u16(), content_type.to_owned())
+fn head(response: &Response) -> (u16, String, Option<String>) {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    (response.status().as_u16(), header(CONTENT_TYPE).unwrap_or_default(), header(DATE))
 }
 
 /// The same transport for answers without an end: the body is left to the caller, unless the answer is a refusal.

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kes_client::wire::SecretBytes;
+use kes_client::wire::{PolicyRequest, SecretBytes};
 use kes_client::{ApiKey, Client, Error, Identity, KeyType, Reason, ServerError};
 use support::{Fake, Reply, Seen, Setup, authority, json, settings, template, trusted};
 
@@ -31,6 +31,10 @@ fn routes(seen: &Seen) -> Reply {
         "/v1/policy/read/app" => {
             json(format!(r#"{{"name":"app","allow":{{"/v1/status":{{}}}},"created_at":"{TIME}"}}"#))
         }
+        "/v1/policy/write/new" | "/v1/policy/assign/new" | "/v1/policy/delete/new" | "/v1/identity/delete/someone" => {
+            (200, "", Vec::new())
+        }
+        "/v1/policy/list/new" => json(r#"{"names":["newer","news"],"continue_at":"","ephemeral":["news"]}"#.into()),
         "/v1/identity/describe/someone" => json(format!(r#"{{"policy":"app","created_at":"{TIME}"}}"#)),
         "/v1/identity/self/describe" => json(format!(r#"{{"identity":"f00","admin":true,"created_at":"{TIME}"}}"#)),
         _ => (404, "text/plain; charset=utf-8", b"404 page not found\n".to_vec()),
@@ -104,6 +108,42 @@ async fn answers_are_read() {
     let someone: Identity = "someone".parse().unwrap();
     assert_eq!(client.describe_identity(&someone).await.unwrap().policy, "app");
     assert!(client.describe_self().await.unwrap().admin);
+}
+
+#[tokio::test]
+async fn policies_and_identities_are_changed_on_the_old_routes() {
+    let (fake, builder) = trusted(routes).await;
+    let client = builder.build().unwrap();
+    let policy = PolicyRequest { allow: vec!["/v1/status".into()], deny: Vec::new() };
+    client.create_policy("new", &policy).await.unwrap();
+    client.assign_policy("new", "someone").await.unwrap();
+    client.delete_policy("new").await.unwrap();
+    client.delete_identity("someone").await.unwrap();
+    let sent: Vec<_> = fake
+        .seen()
+        .into_iter()
+        .map(|seen| format!("{} {} {}", seen.method, seen.path, String::from_utf8_lossy(&seen.body).trim_end()))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            r#"POST /v1/policy/write/new {"allow":["/v1/status"],"deny":[]}"#,
+            r#"POST /v1/policy/assign/new {"identity":"someone"}"#,
+            "DELETE /v1/policy/delete/new ",
+            "DELETE /v1/identity/delete/someone ",
+        ]
+    );
+    for wrong in ["", "..", "a/b"] {
+        assert!(matches!(client.create_policy(wrong, &policy).await, Err(Error::Name { .. })));
+        assert!(matches!(client.assign_policy(wrong, "a").await, Err(Error::Name { .. })));
+        assert!(matches!(client.assign_policy("a", wrong).await, Err(Error::Name { .. })));
+        assert!(matches!(client.delete_policy(wrong).await, Err(Error::Name { .. })));
+        assert!(matches!(client.delete_identity(wrong).await, Err(Error::Name { .. })));
+    }
+    assert_eq!(fake.seen().len(), 4);
+    let mut names = client.list_policies("new").unwrap();
+    assert_eq!(names.next().await.unwrap().as_deref(), Some("newer"));
+    assert!(names.is_ephemeral("news") && !names.is_ephemeral("newer"));
 }
 
 #[tokio::test]

@@ -52,6 +52,17 @@ async fn an_unknown_issuer_is_named_with_the_certificate() {
 }
 
 #[tokio::test]
+async fn a_look_shows_certificate_and_clock() {
+    let fake = serve(Setup::new(authority().issue(KeyKind::EcdsaP256, &template()).unwrap())).await;
+    let client = settings().endpoint(fake.url()).insecure(true).build().unwrap();
+    let look = client.look().await.unwrap();
+    assert_eq!((look.version.as_str(), look.certificate.unwrap().subject.as_str()), ("v1", "CN=kes.test"));
+    if let Some(clock) = look.clock {
+        assert!((clock - now()).abs() < Duration::MINUTE, "{clock}");
+    }
+}
+
+#[tokio::test]
 async fn insecure_accepts_it() {
     let fake = serve(Setup::new(authority().issue(KeyKind::EcdsaP256, &template()).unwrap())).await;
     assert_eq!(settings().endpoint(fake.url()).insecure(true).build().unwrap().version().await.unwrap().version, "v1");

@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::audit::{Event, Record};
 use super::connection::{Connection, Protocol, ip_text};
-use super::log::Level;
+use super::log::{Level, Seldom};
 use super::metrics::HandshakeFailure;
 use super::shared::{Shared, Worker};
 use super::tls::Tls;
@@ -38,17 +38,21 @@ pub(super) async fn accept(
     others: Vec<UnboundedSender<std::net::TcpStream>>,
 ) {
     let mut shutdown = shared.shutdown.subscribe();
+    let failures = Seldom::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((socket, _)) => dispatch(socket, &shared, &worker, &others),
+            Ok((socket, peer)) => dispatch(socket, peer, &shared, &worker, &others),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                let hint = "cannot accept connections; is the limit of open files (ulimit -n, LimitNOFILE) too low?";
-                shared.log.write(Level::Error, hint, &[("error", &error)]);
+                if let Some(times) = failures.pass() {
+                    let hint =
+                        "cannot accept connections; is the limit of open files (ulimit -n, LimitNOFILE) too low?";
+                    shared.log.write(Level::Error, hint, &[("error", &error), ("times", &times)]);
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -64,12 +68,15 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 fn dispatch(
     socket: TcpStream,
+    peer: SocketAddr,
     shared: &Arc<Shared>,
     own: &Arc<Worker>,
     others: &[UnboundedSender<std::net::TcpStream>],
 ) {
-    if shared.limits.connections.is_some_and(|limit| shared.load() >= limit) {
-        own.metrics.handshake_failed(HandshakeFailure::TooManyConnections);
+    if let Some(limit) = shared.limits().connections
+        && shared.load() >= limit
+    {
+        turn_away(peer, limit, shared, own);
         return;
     }
     let load = |worker: &Arc<Worker>| worker.load.load(Ordering::Relaxed);
@@ -85,16 +92,32 @@ fn dispatch(
     }
 }
 
+/// Closes a connection beyond the limit, instead of letting it wait for a place that may never come: clients go on to
+/// the next server at once.
+fn turn_away(peer: SocketAddr, limit: usize, shared: &Shared, worker: &Worker) {
+    worker.metrics.handshake_failed(HandshakeFailure::TooManyConnections);
+    if let Some(times) = shared.turned_away.pass() {
+        shared.log.write(
+            Level::Warn,
+            format_args!("closed new connections: {limit} are open, which is 'limits.connections'"),
+            &[("req.ip", &ip_text(peer.ip())), ("times", &times)],
+        );
+    }
+}
+
 /// Everything that happens on one socket. The worker's load was raised for it.
 pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>, worker: Arc<Worker>) {
     let _open = OpenConnection::new(Arc::clone(&worker));
     let _ = socket.set_nodelay(true);
     let Ok(peer) = socket.peer_addr() else { return };
     let started = Instant::now();
-    let tls = Arc::clone(&shared.state.load().tls);
+    let (tls, limit) = {
+        let state = shared.state.load();
+        (Arc::clone(&state.tls), state.settings.connections.handshake)
+    };
     let mut shutdown = shared.shutdown.subscribe();
     let handshake = tokio::select! {
-        handshake = tokio::time::timeout(shared.limits.handshake, handshake(socket, &tls)) => handshake,
+        handshake = tokio::time::timeout(limit, handshake(socket, &tls)) => handshake,
         // Nobody was promised anything yet.
         _ = shutdown.wait_for(|stop| *stop) => return,
     };
@@ -237,6 +260,7 @@ fn report(shared: &Shared, worker: &Worker, peer: SocketAddr, started: Instant, 
             took: started.elapsed(),
             policy: "",
             rule: "",
+            id: None,
             event: Event::Handshake(reason),
             streamed: false,
         },

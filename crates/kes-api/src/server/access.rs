@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::HeaderMap;
 use kes_identity::{Identity, PeerError, client_verifier};
-use kes_policy::{Decision, Suggestion};
+use kes_policy::{Decision, Policy, Suggestion};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::call::{Call, Caller, Verdict};
@@ -42,6 +42,8 @@ impl Reported {
 const UNKNOWN_IDENTITY: usize = usize::MAX;
 /// In [`Reported`]: a header that only a TLS proxy may send.
 const PROXY_HEADER: usize = usize::MAX - 1;
+/// In [`Reported`]: an enclave that there is not.
+const ENCLAVE: usize = usize::MAX - 2;
 
 /// Finds out who is asking: the peer, or whom a TLS proxy speaks for.
 pub(super) fn identify(state: &State, connection: &Connection, headers: &HeaderMap) -> Result<Option<Caller>, Failure> {
@@ -67,7 +69,9 @@ pub(super) fn identify(state: &State, connection: &Connection, headers: &HeaderM
 fn forwarded(state: &State, proxy: &Proxy, headers: &HeaderMap) -> Result<Identity, Failure> {
     let mut values = headers.get_all(&proxy.header).iter();
     let value = values.next().ok_or_else(|| Failure::bad_request(text::PROXY_NO_CERTIFICATE))?;
-    if values.next().is_some() {
+    // No byte of an escaped PEM is a comma: where one stands, somebody has joined several headers into one, and the first
+    // of them may be the client's own.
+    if values.next().is_some() || value.as_bytes().contains(&b',') {
         return Err(Failure::bad_request(text::PROXY_TOO_MANY_CERTIFICATES));
     }
     let invalid = || Failure::bad_request(text::PROXY_INVALID_CERTIFICATE);
@@ -135,6 +139,9 @@ fn report_ignored_header(connection: &Connection, proxy: &Proxy) {
 /// Decides whether the request may go on, and remembers by which rule.
 pub(super) fn authorize(call: &mut Call, route: &'static Route) -> Result<(), Failure> {
     call.authenticated = true;
+    if let Some(query) = call.request.uri.query() {
+        report_enclave(call, query);
+    }
     if route.access == Access::Anyone || call.state.skips_auth(route) {
         call.verdict = Verdict::SkippedAuth;
         return Ok(());
@@ -151,9 +158,7 @@ pub(super) fn authorize(call: &mut Call, route: &'static Route) -> Result<(), Fa
         call.verdict = Verdict::UnknownIdentity;
         return Err(Failure::forbidden());
     };
-    // A route that was asked for without its slash is judged with it, so that existing rules give the same answer.
-    let slashless = route.path.ends_with('/') && call.path().len() < route.path.len();
-    let decision = if slashless { policy.decide(route.path) } else { policy.decide(call.path()) };
+    let decision = decide(policy, route, call.path());
     let verdict = Verdict::of(policy, &decision);
     let outcome = if decision.is_allowed() {
         Ok(())
@@ -163,6 +168,39 @@ pub(super) fn authorize(call: &mut Call, route: &'static Route) -> Result<(), Fa
     };
     call.verdict = verdict;
     outcome
+}
+
+fn decide<'a>(policy: &'a Policy, route: &'static Route, path: &[u8]) -> Decision<'a> {
+    // A route that was asked for without its slash is judged with it, so that existing rules give the same answer.
+    let slashless = route.path.ends_with('/') && path.len() < route.path.len();
+    let path = if slashless { route.path.as_bytes() } else { path };
+    match route.access {
+        Access::Named => policy.decide_named(route.path, path),
+        Access::Anyone | Access::Policy => policy.decide(path),
+    }
+}
+
+/// Whether a caller who was admitted under an older state may make its request under this one too.
+pub(super) fn still_may(call: &Call, state: &State, route: &'static Route) -> bool {
+    let Some(identity) = call.identity() else { return false };
+    let policy = || state.policies.lookup(identity);
+    state.admin_identity.as_ref() == Some(identity)
+        || policy().is_some_and(|policy| decide(policy, route, call.path()).is_allowed())
+}
+
+/// Compat: an enclave in the query is ignored, whatever its name, as the old server has done since 2023-08. But whoever
+/// counts on its keys being apart from others' should be told that they are not.
+fn report_enclave(call: &Call, query: &str) {
+    let named = query.split('&').find_map(|pair| pair.strip_prefix("enclave="));
+    let Some(enclave) = named.filter(|name| !matches!(*name, "" | "default")) else { return };
+    if call.connection.shared.reported.first(call.identity_text(), ENCLAVE) {
+        let enclave: String = enclave.chars().take(80).collect();
+        call.connection.shared.log.write(
+            Level::Warn,
+            "ignored an enclave: there is only the default one, whose keys all clients share",
+            &[("enclave", &enclave), ("req.ip", &call.ip()), ("req.identity", &call.identity_text())],
+        );
+    }
 }
 
 fn unidentified(call: &Call) -> Failure {
@@ -185,6 +223,7 @@ fn report_unknown(call: &Call, identity: &Identity) {
                 ("req.path", &String::from_utf8_lossy(call.path())),
                 ("req.ip", &call.ip()),
                 ("req.identity", identity),
+                ("req.id", &call.id),
             ],
         );
     }
@@ -211,6 +250,7 @@ fn report_refusal(call: &Call, route: &'static Route, identity: &Identity, decis
             ("req.identity", identity),
             ("policy", &policy),
             ("rule", &rule),
+            ("req.id", &call.id),
         ],
     );
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::console::Lines;
+use super::console::{Lines, Outlet, Target};
 use super::log::{Level, bare_or_quoted, quoted};
 use super::moment::{self, Moment};
+use super::request_id::RequestId;
 use super::stream::Stream;
 use crate::wire;
 
@@ -20,11 +21,12 @@ pub enum Events {
     /// All.
     #[default]
     All,
-    /// Successful creations, imports and deletions: what the old server recorded.
+    /// Successful creations, imports and deletions, as the old server recorded them, and changes of policies.
     Mutations,
 }
 
-/// What happens when the buffer of an audit target is full.
+/// What happens when the buffer of an audit target is full: of the file if there is one, else of the console. A console
+/// beside a file always drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
     /// The record is dropped and counted.
@@ -43,6 +45,8 @@ pub(super) struct Record<'a> {
     pub(super) took: Duration,
     pub(super) policy: &'a str,
     pub(super) rule: &'a str,
+    /// None for a handshake.
+    pub(super) id: Option<&'a RequestId>,
     pub(super) event: Event<'a>,
     /// Whether it reached authentication; only then do stream subscribers hear of it.
     pub(super) streamed: bool,
@@ -55,6 +59,8 @@ pub(super) enum Event<'a> {
     Created(&'a str),
     /// A key was deleted.
     Deleted(&'a str),
+    /// A policy or an identity was changed; the text is the sentence.
+    Rights(&'a str),
     /// Anything else; the status says how it went.
     Request,
     /// A TLS handshake failed; the text says who refused what.
@@ -64,9 +70,13 @@ pub(super) enum Event<'a> {
 /// The audit log.
 #[derive(Debug)]
 pub(super) struct Audit {
-    /// One buffer for each worker, so that they never wait for each other.
-    workers: Vec<Arc<Lines>>,
+    console: Vec<Arc<Lines>>,
+    file: Vec<Arc<Lines>>,
+    /// Where the file's buffers go.
+    outlet: Arc<Outlet>,
+    has_file: AtomicBool,
     pub(super) stream: Stream,
+    /// Threshold of the console; the file and the stream have everything.
     level: AtomicI32,
     json: AtomicBool,
     mutations_only: AtomicBool,
@@ -75,9 +85,13 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    pub(super) fn new(workers: Vec<Arc<Lines>>) -> Self {
+    /// Console and file have one buffer for each worker, so that workers never wait for each other.
+    pub(super) fn new(console: Vec<Arc<Lines>>, file: Vec<Arc<Lines>>, outlet: Arc<Outlet>, has_file: bool) -> Self {
         Self {
-            workers,
+            console,
+            file,
+            outlet,
+            has_file: has_file.into(),
             stream: Stream::default(),
             level: AtomicI32::new(0),
             json: AtomicBool::new(false),
@@ -94,12 +108,24 @@ impl Audit {
         self.wait.store(on_full == OnFull::Wait, Ordering::Relaxed);
     }
 
+    /// Exchanges the file, or takes it away.
+    pub(super) fn redirect(&self, file: Option<Target>) {
+        self.has_file.store(file.is_some(), Ordering::Relaxed);
+        self.outlet.redirect(file);
+    }
+
     pub(super) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
     }
 
+    /// Records that the console lost.
     pub(super) fn dropped(&self) -> u64 {
-        self.workers.iter().map(|lines| lines.dropped()).sum()
+        self.console.iter().map(|lines| lines.dropped()).sum()
+    }
+
+    /// Records that the file lost.
+    pub(super) fn dropped_by_file(&self) -> u64 {
+        self.file.iter().map(|lines| lines.dropped()).sum()
     }
 
     /// Whether the configuration wants every record kept, be it that requests wait.
@@ -107,25 +133,37 @@ impl Audit {
         self.wait.load(Ordering::Relaxed)
     }
 
-    /// Waits for room in the worker's buffer.
+    /// Waits for room in the worker's buffer of the target that is to have every record.
     pub(super) async fn room(&self, worker: usize) {
-        self.workers[worker].room().await;
+        let lines = if self.has_file.load(Ordering::Relaxed) { &self.file } else { &self.console };
+        lines[worker].room().await;
     }
 
     pub(super) fn write(&self, worker: usize, record: &Record<'_>) {
-        if self.mutations_only.load(Ordering::Relaxed) && !matches!(record.event, Event::Created(_) | Event::Deleted(_))
+        if self.mutations_only.load(Ordering::Relaxed)
+            && !matches!(record.event, Event::Created(_) | Event::Deleted(_) | Event::Rights(_))
         {
             return;
         }
         self.events.fetch_add(1, Ordering::Relaxed);
-        if Level::Info as i32 >= self.level.load(Ordering::Relaxed) {
-            let json = self.json.load(Ordering::Relaxed);
-            let write = |out: &mut Vec<u8>| if json { record.write_json(true, out) } else { record.write_text(out) };
-            // Requests have waited for room; a handshake that fails waits for nothing.
-            if self.keeps_all() && !matches!(record.event, Event::Handshake(_)) {
-                self.workers[worker].append_after_room(write);
-            } else {
-                self.workers[worker].append(write);
+        let json = self.json.load(Ordering::Relaxed);
+        let write = |out: &mut Vec<u8>| if json { record.write_json(true, out) } else { record.write_text(out) };
+        // Requests have waited for room; a handshake that fails waits for nothing.
+        let waited = self.keeps_all() && !matches!(record.event, Event::Handshake(_));
+        let append = |lines: &Lines, waited, write: &dyn Fn(&mut Vec<u8>)| {
+            if waited { lines.append_after_room(write) } else { lines.append(write) }
+        };
+        let console = (Level::Info as i32 >= self.level.load(Ordering::Relaxed)).then(|| &*self.console[worker]);
+        let file = self.has_file.load(Ordering::Relaxed).then(|| &*self.file[worker]);
+        match (file, console) {
+            (None, None) => {}
+            (Some(lines), None) | (None, Some(lines)) => drop(append(lines, waited, &write)),
+            (Some(file), Some(console)) => {
+                let mut line = Vec::with_capacity(384);
+                write(&mut line);
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&line);
+                append(file, waited, &write);
+                append(console, false, &write);
             }
         }
         if record.streamed && self.stream.is_wanted() {
@@ -169,6 +207,10 @@ impl Record<'_> {
                 bare_or_quoted(value.as_bytes(), out);
             }
         }
+        if let Some(id) = self.id {
+            out.extend_from_slice(b" req.id=");
+            id.write(out);
+        }
         out.push(b'\n');
     }
 
@@ -185,27 +227,31 @@ impl Record<'_> {
                 400..500 => b"\"request refused\"",
                 _ => b"\"request failed\"",
             }),
+            Event::Rights(what) => quoted(what.as_bytes(), out),
             Event::Handshake(reason) => quoted(reason.as_bytes(), out),
         }
     }
 
-    /// The stream's form, and the console's with `log.format: json`, which has a message too.
-    fn write_json(&self, console: bool, out: &mut Vec<u8>) {
+    /// The stream's form, and that of console and file with `log.format: json`, which has level and message too.
+    fn write_json(&self, with_message: bool, out: &mut Vec<u8>) {
+        let is_request = !matches!(self.event, Event::Handshake(_));
         out.extend_from_slice(b"{\"time\":\"");
         self.arrived().write(9, out);
         out.push(b'"');
-        if console {
-            out.extend_from_slice(b",\"msg\":");
-            self.write_message(out);
+        if with_message {
+            out.extend_from_slice(b",\"level\":\"INFO\",\"msg\":");
+            self.write_json_message(out);
         }
         out.extend_from_slice(b",\"request\":{");
         if !self.ip.is_empty() {
             out.extend_from_slice(b"\"ip\":\"");
             out.extend_from_slice(self.ip.as_bytes());
-            out.extend_from_slice(b"\",");
+            out.push(b'"');
         }
-        out.extend_from_slice(b"\"path\":");
-        wire::write_string(self.path, out);
+        if is_request {
+            out.extend_from_slice(if self.ip.is_empty() { b"\"path\":" } else { b",\"path\":" });
+            wire::write_string(self.path, out);
+        }
         if let Some(identity) = self.identity {
             out.extend_from_slice(b",\"identity\":\"");
             out.extend_from_slice(identity.as_bytes());
@@ -219,17 +265,38 @@ impl Record<'_> {
                 wire::write_string(value.as_bytes(), out);
             }
         }
-        out.extend_from_slice(b"},\"response\":{\"code\":");
-        moment::decimal(self.code.into(), 1, out);
-        out.extend_from_slice(b",\"time\":");
+        if let Some(id) = self.id {
+            // Its characters need no escapes.
+            out.extend_from_slice(b",\"id\":\"");
+            id.write(out);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b"},\"response\":{");
+        if is_request {
+            out.extend_from_slice(b"\"code\":");
+            moment::decimal(self.code.into(), 1, out);
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"time\":");
         moment::decimal(u64::try_from(self.took.as_nanos()).unwrap_or(u64::MAX), 1, out);
         out.extend_from_slice(b"}}\n");
+    }
+
+    fn write_json_message(&self, out: &mut Vec<u8>) {
+        match self.event {
+            Event::Handshake(reason) => wire::write_string(reason.as_bytes(), out),
+            // The others are made of key names and our own words.
+            _ => self.write_message(out),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    static ID: std::sync::LazyLock<RequestId> =
+        std::sync::LazyLock::new(|| RequestId::given(&http::HeaderValue::from_static("01J-x")).unwrap());
 
     fn record<'a>() -> Record<'a> {
         Record {
@@ -241,32 +308,68 @@ mod tests {
             took: Duration::from_nanos(107_389),
             policy: "app",
             rule: "/v1/key/*",
+            id: Some(&ID),
             event: Event::Created("a"),
             streamed: true,
         }
     }
 
-    #[test]
-    fn the_console_line_is_the_old_servers_with_more_at_its_end() {
+    fn handshake<'a>() -> Record<'a> {
+        Record {
+            method: "",
+            path: b"",
+            identity: None,
+            code: 0,
+            policy: "",
+            rule: "",
+            id: None,
+            event: Event::Handshake("a \"b\"\n\x1b"),
+            streamed: false,
+            ..record()
+        }
+    }
+
+    fn text(record: &Record<'_>) -> String {
         let mut out = Vec::new();
-        record().write_text(&mut out);
-        let line = String::from_utf8(out).unwrap();
-        assert_eq!(
-            line.split_once(' ').unwrap().1,
-            "level=INFO msg=\"secret key 'a' created\" req.method=POST req.path=\"/v1/key/create/a b\" req.ip=127.0.0.1 \
-             req.identity=339e res.code=200 res.time=107.389µs policy=app rule=/v1/key/*\n"
-        );
+        record.write_text(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn json(record: &Record<'_>, with_message: bool) -> String {
+        let mut out = Vec::new();
+        record.write_json(with_message, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Whoever reads audit records relies on these names and their order; docs/operations.md lists them.
+    #[test]
+    fn the_fields_are_the_golden_ones() {
+        let nobody =
+            Record { identity: None, ip: "", policy: "", rule: "no policy", event: Event::Request, ..record() };
+        let lines: Vec<String> = [record(), Record { code: 403, ..nobody }, handshake()]
+            .iter()
+            .flat_map(|record| {
+                let at =
+                    |line: String| line.split_once(if line.starts_with('{') { ',' } else { ' ' }).unwrap().1.to_owned();
+                [at(text(record)), at(json(record, true))]
+            })
+            .collect();
+        assert_eq!(lines.concat(), include_str!("audit.golden"));
     }
 
     #[test]
     fn the_stream_line_reads_back_with_nanoseconds() {
-        let mut out = Vec::new();
-        record().write_json(false, &mut out);
-        let event: wire::AuditEvent = serde_json::from_slice(&out).unwrap();
+        let event: wire::AuditEvent = serde_json::from_str(&json(&record(), false)).unwrap();
         assert_eq!((event.response.code, event.response.time), (200, 107_389));
         assert_eq!((&event.request.path[..], &event.request.identity[..]), ("/v1/key/create/a b", "339e"));
-        let mut out = Vec::new();
-        Record { identity: None, ip: "", ..record() }.write_json(false, &mut out);
-        assert!(!String::from_utf8(out).unwrap().contains("identity\""), "absent, not empty");
+        let nobody = json(&Record { identity: None, ip: "", ..record() }, false);
+        assert!(!nobody.contains("identity\""), "absent, not empty");
+    }
+
+    #[test]
+    fn every_json_line_is_json() {
+        for record in [record(), handshake(), Record { ip: "", path: b"\xff\"", ..record() }] {
+            serde_json::from_str::<serde_json::Value>(&json(&record, true)).unwrap();
+        }
     }
 }

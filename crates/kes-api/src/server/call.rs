@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::request_id::RequestId;
 use super::routes::Route;
 use super::state::State;
 
@@ -19,6 +20,8 @@ pub(super) struct Call {
     pub(super) state: Arc<State>,
     pub(super) connection: Arc<Connection>,
     pub(super) request: Parts,
+    /// Its name, for logs.
+    pub(super) id: RequestId,
     /// The decoded path, where it differs from the one in `request`.
     pub(super) decoded: Option<Vec<u8>>,
     pub(super) route: Option<&'static Route>,
@@ -30,14 +33,18 @@ pub(super) struct Call {
     pub(super) started: Instant,
     /// Whether authentication was reached.
     pub(super) authenticated: bool,
-    /// The name of the key that was created or deleted.
+    /// What was created, deleted or changed.
     pub(super) changed: Option<Changed>,
 }
 
 /// A change that the audit log has a sentence for.
 pub(super) enum Changed {
+    /// A key of this name was created or imported.
     Created(String),
+    /// A key of this name was deleted.
     Deleted(String),
+    /// A policy or an identity; the whole sentence.
+    Rights(String),
 }
 
 /// Who is asking behind a TLS proxy.

@@ -50,7 +50,8 @@ impl Connection {
         identity: Result<Identity, PeerError>,
         protocol: Protocol,
     ) -> Arc<Self> {
-        let limits = Limits { header: shared.limits.header, idle: shared.limits.idle };
+        let limits = shared.limits();
+        let limits = Limits { header: limits.header, idle: limits.idle };
         let pace = Pace::new(limits, protocol == Protocol::Http2);
         Arc::new(Self { shared, worker, ip, identity, pace })
     }

@@ -69,6 +69,15 @@ impl Failure {
         Self::text(StatusCode::NOT_FOUND, message)
     }
 
+    /// A name that breaks the rule for names; `what` is `key name`, `policy name` or `identity`.
+    pub(super) fn invalid_name(what: &str, name: &[u8]) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text::invalid_name(what, name))
+    }
+
+    pub(super) fn malformed_pattern(pattern: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text::malformed_deny_pattern(pattern).into_bytes())
+    }
+
     pub(super) fn page_not_found() -> Self {
         Self { status: StatusCode::NOT_FOUND, body: Body::PageNotFound, close: false, retry_after: None, source: None }
     }

@@ -13,6 +13,7 @@ use super::failure::{Body, Failure};
 use super::log::{Chain, Level};
 use super::pace::InFlight;
 use super::reply::{Reply, ResponseBody};
+use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, NO_ROUTE};
 use crate::wire::{self, text};
 
@@ -38,6 +39,9 @@ pub(super) fn finish(call: &Call, outcome: Result<Reply, Failure>, mut in_flight
             refuse(call, failure, in_flight)
         }
     };
+    if call.id.is_given() || response.status().as_u16() >= 400 {
+        response.headers_mut().insert(X_REQUEST_ID, call.id.header());
+    }
     if call.request.method == Method::HEAD {
         let length = http_body::Body::size_hint(response.body()).exact().unwrap_or_default();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
@@ -85,7 +89,7 @@ impl AsRef<[u8]> for Wiped {
 
 fn refuse(call: &Call, failure: Failure, in_flight: InFlight) -> Response<ResponseBody> {
     let (content_type, bytes): (_, Bytes) = match &failure.body {
-        Body::Message(message) => (Some(JSON), wire::error_body(message).into()),
+        Body::Message(message) => (Some(JSON), wire::error_body(in_words_of(call, failure.status, message)).into()),
         Body::WrongMethod { message, .. } => (Some(JSON), wire::error_body(message.as_bytes()).into()),
         Body::PageNotFound => (Some(PLAIN), Bytes::from_static(text::PAGE_NOT_FOUND.as_bytes())),
         Body::Empty => (None, Bytes::new()),
@@ -115,6 +119,14 @@ fn refuse(call: &Call, failure: Failure, in_flight: InFlight) -> Response<Respon
     response
 }
 
+/// The message, in the words of releases up to v0.17 if the configuration wants them: MinIO before 2022 compares these.
+fn in_words_of<'a>(call: &Call, status: StatusCode, message: &'a [u8]) -> &'a [u8] {
+    if !call.state.settings.legacy_messages {
+        return message;
+    }
+    text::legacy(status.as_u16(), message)
+}
+
 /// Tells the client that the connection ends with this answer, and gives it time to read it.
 pub(super) fn close(connection: &Connection, version: Version, response: &mut Response<ResponseBody>) {
     if version < Version::HTTP_2 {
@@ -139,6 +151,7 @@ fn report(call: &Call, failure: &Failure) {
             ("req.ip", &call.ip()),
             ("req.identity", &call.identity_text()),
             ("res.code", &failure.status.as_u16()),
+            ("req.id", &call.id),
         ],
     );
 }
@@ -161,9 +174,11 @@ fn record(call: &Call, code: u16, now: Instant) {
             took,
             policy,
             rule,
+            id: Some(&call.id),
             event: match &call.changed {
                 Some(Changed::Created(name)) if code == 200 => Event::Created(name),
                 Some(Changed::Deleted(name)) if code == 200 => Event::Deleted(name),
+                Some(Changed::Rights(what)) if code == 200 => Event::Rights(what),
                 _ => Event::Request,
             },
             streamed: call.authenticated,

@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{StatusCode, Version};
 
 use super::failure::Failure;
+use super::request_id::X_REQUEST_ID;
 
 /// Largest header block, bytes; the library refuses what does not fit its buffer of the same size.
 pub(super) const MAX_HEADER: usize = (1 << 20) + (4 << 10);
@@ -22,6 +23,8 @@ pub(super) struct Framing {
     pub(super) expects_continue: bool,
     /// `Content-Length`.
     pub(super) declared: Option<u64>,
+    /// The client has named its request.
+    pub(super) is_named: bool,
 }
 
 impl Framing {
@@ -41,6 +44,8 @@ impl Framing {
                 let is_continue = value.eq_ignore_ascii_case(b"100-continue");
                 framing.expects_continue |= is_continue;
                 framing.expects_other |= !is_continue;
+            } else if *name == X_REQUEST_ID {
+                framing.is_named = true;
             }
         }
         framing

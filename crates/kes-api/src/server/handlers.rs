@@ -1,5 +1,6 @@
 //! From HTTP to operations and back. Names are checked before a handler starts; what may go wrong is a [`Failure`].
 
+mod changes;
 mod info;
 mod keys;
 mod legacy;
@@ -31,6 +32,8 @@ enum Target {
     Key(KeyName),
     Policy(PolicyName),
     Identity(Identity),
+    /// A policy and who is to have it.
+    Assignment(PolicyName, Identity),
     /// The prefix of a listing pattern.
     Prefix(String),
 }
@@ -40,8 +43,9 @@ impl Input {
     pub(super) fn parse(route: &'static Route, call: &Call) -> Result<Self, Failure> {
         let tail = call.tail();
         let name = || std::str::from_utf8(tail).unwrap_or_default();
-        let invalid = |what| Failure::new(http::StatusCode::BAD_REQUEST, text::invalid_name(what, tail));
+        let invalid = |what| Failure::invalid_name(what, tail);
         let target = match route.endpoint {
+            _ if retired(route, call) => Target::None,
             Endpoint::CreateKey
             | Endpoint::ImportKey
             | Endpoint::DescribeKey
@@ -51,10 +55,15 @@ impl Input {
             | Endpoint::Decrypt
             | Endpoint::Hmac
             | Endpoint::BulkDecrypt => Target::Key(KeyName::parse(name()).map_err(|_| invalid("key name"))?),
-            Endpoint::DescribePolicy | Endpoint::ReadPolicy => {
-                Target::Policy(name().parse().map_err(|_| invalid("policy name"))?)
+            Endpoint::DescribePolicy
+            | Endpoint::ReadPolicy
+            | Endpoint::WritePolicy
+            | Endpoint::AssignPolicy
+            | Endpoint::DeletePolicy => Target::Policy(name().parse().map_err(|_| invalid("policy name"))?),
+            Endpoint::DescribeIdentity | Endpoint::ForgetIdentity | Endpoint::DeleteIdentity => {
+                Target::Identity(name().parse().map_err(|_| invalid("identity"))?)
             }
-            Endpoint::DescribeIdentity => Target::Identity(name().parse().map_err(|_| invalid("identity"))?),
+            Endpoint::AssignIdentity => assignment(name())?,
             Endpoint::ListKeys | Endpoint::ListPolicies | Endpoint::ListIdentities => {
                 let invalid = || Failure::new(http::StatusCode::BAD_REQUEST, text::invalid_pattern(tail));
                 Target::Prefix(lists::prefix(tail).ok_or_else(invalid)?.to_owned())
@@ -63,6 +72,27 @@ impl Input {
         };
         Ok(Self { target, body: Bytes::new(), has_body: false })
     }
+}
+
+/// `<policy>/<identity>`, of the one route that has two names.
+fn assignment(names: &str) -> Result<Target, Failure> {
+    let (policy, identity) = names.split_once('/').unwrap_or((names, ""));
+    let policy = policy.parse().map_err(|_| Failure::invalid_name("policy name", policy.as_bytes()))?;
+    if identity.is_empty() {
+        return Err(Failure::bad_request(text::IDENTITY_UNKNOWN));
+    }
+    let identity = identity.parse().map_err(|_| Failure::invalid_name("identity", identity.as_bytes()))?;
+    Ok(Target::Assignment(policy, identity))
+}
+
+/// Whether a route of older releases is answered only with the word that it is not there any more.
+fn retired(route: &'static Route, call: &Call) -> bool {
+    route.endpoint == Endpoint::Retired || (route.changes_policies() && !call.state.settings.ephemeral_policies)
+}
+
+/// Whether the handler looks at the body of a request.
+pub(super) fn reads_body(route: &'static Route, call: &Call) -> bool {
+    route.max_body > 0 && !retired(route, call)
 }
 
 /// Does what the route is for.
@@ -96,7 +126,20 @@ pub(super) async fn run(call: &mut Call, route: &'static Route, input: Input) ->
         (Endpoint::Apis, _) => Ok(info::apis(call)),
         (Endpoint::AuditLog, _) => info::events(call, &call.connection.shared.audit.stream),
         (Endpoint::ErrorLog, _) => info::events(call, &call.connection.shared.log.stream),
+        (Endpoint::WritePolicy, Target::Policy(name)) => changes::write_policy(call, route, &name, &body),
+        (Endpoint::DeletePolicy, Target::Policy(name)) => changes::delete_policy(call, route, &name),
+        (Endpoint::AssignPolicy, Target::Policy(name)) => changes::assign_policy(call, route, &name, &body),
+        (Endpoint::AssignIdentity, Target::Assignment(policy, identity)) => {
+            changes::assign_identity(call, route, &policy, &identity)
+        }
+        (Endpoint::DeleteIdentity, Target::Identity(identity)) => {
+            changes::delete_identity(call, route, &identity, text::DELETE_ADMIN)
+        }
+        (Endpoint::ForgetIdentity, Target::Identity(identity)) => {
+            changes::delete_identity(call, route, &identity, text::IDENTITY_IS_ROOT)
+        }
         (Endpoint::Retired, _) => Err(legacy::retired()),
+        _ if route.changes_policies() => Err(legacy::retired()),
         (endpoint, _) => unreachable!("{endpoint:?} is parsed with its own target"),
     }
 }

@@ -1,10 +1,12 @@
 //! The error log: lines for operators on the console, and to the subscribers of `/v1/log/error`.
 
 use std::fmt::{Display, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::console::Lines;
 use super::moment::Moment;
@@ -105,6 +107,26 @@ impl Log {
     }
 }
 
+/// Lets a line through once in a while, and counts what it held back: for what a flood of clients can cause.
+#[derive(Debug, Default)]
+pub(super) struct Seldom(Mutex<(Option<Instant>, u64)>);
+
+impl Seldom {
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    /// How often this has happened since the last line, if another line is due.
+    pub(super) fn pass(&self) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, count) = &mut *state;
+        *count += 1;
+        if last.is_some_and(|last| last.elapsed() < Self::PAUSE) {
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(std::mem::take(count))
+    }
+}
+
 /// An error with its causes, outermost first, each said once.
 pub(super) struct Chain<'a>(pub(super) &'a (dyn std::error::Error + 'static));
 
@@ -159,7 +181,13 @@ fn write_json(level: Level, message: &impl Display, fields: &[Field<'_>], out: &
         out.extend_from_slice(b",\"");
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
-        wire::write_string(value.to_string().as_bytes(), out);
+        let value = value.to_string();
+        // A number, here as in audit records.
+        if *name == "res.code" {
+            out.extend_from_slice(value.as_bytes());
+        } else {
+            wire::write_string(value.as_bytes(), out);
+        }
     }
     out.extend_from_slice(b"}\n");
 }
@@ -215,6 +243,24 @@ mod tests {
         let (time, rest) = line.split_once(' ').unwrap();
         assert_eq!(time.len(), "time=2026-11-21T10:15:00.123Z".len());
         assert_eq!(rest, r#"level=WARN msg="a \"b\"\nc" req.path="/v1/key/create/x\n y" req.ip=::1 empty="""#);
+    }
+
+    #[test]
+    fn a_json_line_has_the_same_names() {
+        let mut out = Vec::new();
+        write_json(Level::Error, &"a \"b\"", &[("req.path", &"/x\n"), ("res.code", &502)], &mut out);
+        let line = String::from_utf8(out).unwrap();
+        let rest = line.split_once(',').unwrap().1;
+        assert_eq!(rest, "\"level\":\"ERROR\",\"msg\":\"a \\\"b\\\"\",\"req.path\":\"/x\\n\",\"res.code\":502}\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_a_line_now_and_then() {
+        let seldom = Seldom::default();
+        assert_eq!(seldom.pass(), Some(1));
+        assert_eq!((seldom.pass(), seldom.pass()), (None, None));
+        tokio::time::advance(Seldom::PAUSE).await;
+        assert_eq!(seldom.pass(), Some(3), "with those that were held back");
     }
 
     #[test]

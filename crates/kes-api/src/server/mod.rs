@@ -17,6 +17,7 @@ mod body;
 mod call;
 mod connection;
 mod console;
+mod ephemeral;
 mod failure;
 mod finish;
 mod guard;
@@ -28,8 +29,11 @@ mod moment;
 mod operations;
 mod pace;
 mod path;
+mod probe;
 mod quota;
+mod reloads;
 mod reply;
+mod request_id;
 mod routes;
 mod service;
 mod shared;
@@ -41,8 +45,8 @@ mod worker;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -51,13 +55,16 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use self::audit::Audit;
-use self::console::Console;
+use self::console::{Console, Reporter};
 use self::metrics::Metrics;
+use self::reloads::Reloads;
 use self::shared::{Shared, Worker};
 
 pub use self::audit::{Events, OnFull};
 pub use self::console::{Sync, Target};
+pub use self::ephemeral::Dropped;
 pub use self::log::{Field, Format, Level, Log};
+pub use self::probe::ProbeListener;
 pub use self::shared::{Build, Limits};
 pub use self::state::{Logs, Proxy, RequestLimits, Settings, State};
 
@@ -69,29 +76,23 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// How a server runs, apart from what it serves.
 pub struct Options {
-    /// Limits of connections and time.
-    pub limits: Limits,
     /// Version and build, as told to clients.
     pub build: Build,
     /// Threads that serve; `None` (default): as many as the process may use cores.
     pub threads: Option<usize>,
     /// Where the error log goes. Default standard error.
-    pub error_log: Vec<Target>,
-    /// Where audit records go. Default standard output.
-    pub audit_log: Vec<Target>,
+    pub error_log: Target,
+    /// Where audit records go, as far as [`Logs::audit`] lets them. Default standard output.
+    pub audit_log: Target,
+    /// Where all audit records go besides; [`Handle::redirect_audit`] changes it. Default nowhere.
+    pub audit_file: Option<Target>,
 }
 
 impl Options {
     /// Defaults, for a build.
     #[must_use]
     pub fn new(build: Build) -> Self {
-        Self {
-            limits: Limits::default(),
-            build,
-            threads: None,
-            error_log: vec![Target::Stderr],
-            audit_log: vec![Target::Stdout],
-        }
+        Self { build, threads: None, error_log: Target::Stderr, audit_log: Target::Stdout, audit_file: None }
     }
 }
 
@@ -115,18 +116,23 @@ impl Server {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let (console, mut lines) = Console::start(vec![(options.error_log, 1), (options.audit_log, threads.max(1))])?;
-        let audit = Audit::new(lines.pop().expect("two sets were asked for"));
-        let error_lines = lines.pop().and_then(|mut lines| lines.pop()).expect("two sets were asked for");
+        let threads = threads.max(1);
         let logs = state.settings.logs;
-        let log = Arc::new(Log::new(error_lines, logs.error, logs.format));
+        let mut console = Console::default();
+        let (_, mut lines) = console.open(Some(options.error_log), 1, None)?;
+        let log = Arc::new(Log::new(lines.remove(0), logs.error, logs.format));
+        let reporter = |name| Some(Reporter { log: Arc::clone(&log), name });
+        let (_, audit_lines) = console.open(Some(options.audit_log), threads, reporter("audit log of the console"))?;
+        let has_file = options.audit_file.is_some();
+        let (outlet, file_lines) = console.open(options.audit_file, threads, reporter("audit file"))?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
+            changing: std::sync::Mutex::new(()),
+            audit: Audit::new(audit_lines, file_lines, outlet, has_file),
             log,
-            audit,
-            workers: (0..threads.max(1)).map(worker).collect(),
-            limits: options.limits,
+            workers: (0..threads).map(worker).collect(),
             build: options.build,
+            process: request_id::process(),
             started: Instant::now(),
             created_at: OffsetDateTime::now_utc(),
             reported: access::Reported::default(),
@@ -136,8 +142,9 @@ impl Server {
             stopping: AtomicBool::new(false),
             detached: watch::Sender::new(0),
             status: shared::StatusAnswer::default(),
-            reloads: AtomicU64::new(0),
-            reload_failures: AtomicU64::new(0),
+            reloads: Reloads::new(OffsetDateTime::now_utc()),
+            probes: probe::Probes::default(),
+            turned_away: log::Seldom::default(),
         });
         shared.configure_logs(logs);
         Ok(Self { shared, listener, console })
@@ -185,7 +192,14 @@ impl Server {
 }
 
 fn worker(index: usize) -> Arc<Worker> {
-    Arc::new(Worker { index, metrics: Metrics::default(), load: AtomicUsize::new(0), idle: Notify::new() })
+    Arc::new(Worker {
+        index,
+        metrics: Metrics::default(),
+        load: AtomicUsize::new(0),
+        idle: Notify::new(),
+        requests: AtomicU64::new(0),
+        runtime: OnceLock::new(),
+    })
 }
 
 impl Handle {
@@ -202,26 +216,52 @@ impl Handle {
     }
 
     /// Swaps the whole state. Requests in flight end on the old one; log streams end, so that their readers connect anew
-    /// under the new rules.
-    pub fn reload(&self, state: State) {
+    /// under the new rules. Changes of policies over the API end too; they are returned, and the log names them.
+    pub fn reload(&self, state: State) -> Dropped {
         let logs = state.settings.logs;
-        self.0.state.store(Arc::new(state));
+        let dropped = self.0.replace(state);
         self.0.configure_logs(logs);
         self.0.reported.forget();
-        self.0.status.forget();
         self.0.audit.stream.close();
         self.0.log.stream.close();
-        self.0.reloaded();
+        self.0.reloads.succeeded(OffsetDateTime::now_utc());
+        self.0.status.forget();
+        for line in dropped.lines() {
+            self.0.log.write(Level::Warn, line, &[]);
+        }
+        dropped
     }
 
     /// Swaps the certificate and what clients must show, for new connections.
     pub fn reload_tls(&self, state: State) {
-        self.0.state.store(Arc::new(state));
+        // Only this: policies may have changed since `state` was made.
+        let swapped = self.0.change(|now| Ok::<_, std::convert::Infallible>(now.with_tls_of(&state)));
+        swapped.unwrap_or_else(|never| match never {});
+        self.0.reloads.tls_succeeded(OffsetDateTime::now_utc());
+        self.0.status.forget();
     }
 
     /// Counts a reload that failed and left everything as it was.
     pub fn reload_failed(&self) {
-        self.0.reload_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.reloads.failed(OffsetDateTime::now_utc());
+        self.0.status.forget();
+    }
+
+    /// As [`Self::reload_failed`], for the TLS files alone.
+    pub fn reload_tls_failed(&self) {
+        self.0.reloads.tls_failed(OffsetDateTime::now_utc());
+        self.0.status.forget();
+    }
+
+    /// Exchanges the audit file, or takes it away. Records made before still go to the old one.
+    pub fn redirect_audit(&self, file: Option<Target>) {
+        self.0.audit.redirect(file);
+    }
+
+    /// Whether every thread that serves requests does what it is asked within this time; for watchdogs. No store is
+    /// touched. False before [`Server::serve`] and after the shutdown.
+    pub async fn answers(&self, within: Duration) -> bool {
+        self.0.answers(within).await
     }
 
     /// Stops accepting, ends log streams, and lets [`Server::serve`] return once the rest is done.

@@ -28,6 +28,12 @@ pub(super) enum Endpoint {
     ErrorLog,
     AuditLog,
     BulkDecrypt,
+    WritePolicy,
+    AssignPolicy,
+    DeletePolicy,
+    AssignIdentity,
+    ForgetIdentity,
+    DeleteIdentity,
     /// Known to older servers, not to this one: 501.
     Retired,
 }
@@ -39,6 +45,8 @@ pub(super) enum Access {
     Anyone,
     /// The admin, and who has a policy that allows it.
     Policy,
+    /// The admin, and who has a policy with a rule for just this route.
+    Named,
 }
 
 /// One endpoint.
@@ -101,19 +109,19 @@ pub(super) static ROUTES: [Route; 22] = numbered(
     ],
 );
 
-/// Routes of older releases (http-api 9): served as then, or answered 501; never listed by `/v1/api`.
+/// Routes of older releases (http-api 9): served as then, or refused with 501; never listed by `/v1/api`.
 pub(super) static LEGACY: [Route; 18] = numbered(
     22,
     [
         route("/v1/key/bulk/decrypt/", "POST", MIB, T15, Access::Policy, Endpoint::BulkDecrypt),
         route("/v1/log/audit/trace", "GET", 0, None, Access::Policy, Endpoint::AuditLog),
         route("/v1/log/error/trace", "GET", 0, None, Access::Policy, Endpoint::ErrorLog),
-        route("/v1/policy/write/", "POST", MB, T15, Access::Policy, Endpoint::Retired),
-        route("/v1/policy/delete/", "DELETE", 0, T15, Access::Policy, Endpoint::Retired),
-        route("/v1/policy/assign/", "POST", MB, T15, Access::Policy, Endpoint::Retired),
-        route("/v1/identity/assign/", "POST", 0, T15, Access::Policy, Endpoint::Retired),
-        route("/v1/identity/forget/", "DELETE", 0, T15, Access::Policy, Endpoint::Retired),
-        route("/v1/identity/delete/", "DELETE", 0, T15, Access::Policy, Endpoint::Retired),
+        route("/v1/policy/write/", "POST", MB, T15, Access::Named, Endpoint::WritePolicy),
+        route("/v1/policy/delete/", "DELETE", 0, T15, Access::Named, Endpoint::DeletePolicy),
+        route("/v1/policy/assign/", "POST", MB, T15, Access::Named, Endpoint::AssignPolicy),
+        route("/v1/identity/assign/", "POST", 0, T15, Access::Named, Endpoint::AssignIdentity),
+        route("/v1/identity/forget/", "DELETE", 0, T15, Access::Named, Endpoint::ForgetIdentity),
+        route("/v1/identity/delete/", "DELETE", 0, T15, Access::Named, Endpoint::DeleteIdentity),
         route("/v1/enclave/create/", "POST", MB, T15, Access::Policy, Endpoint::Retired),
         route("/v1/enclave/delete/", "DELETE", 0, T15, Access::Policy, Endpoint::Retired),
         route("/v1/enclave/describe/", "GET", 0, T15, Access::Policy, Endpoint::Retired),
@@ -135,6 +143,11 @@ impl Route {
     /// What may stand in an `Allow` header.
     pub(super) fn allow(&self) -> &'static str {
         if self.method == "PUT" { "PUT, POST" } else { self.method }
+    }
+
+    /// Whether policies or identities are changed.
+    pub(super) fn changes_policies(&self) -> bool {
+        self.access == Access::Named
     }
 
     /// Whether the work changes the store and must therefore outlive its connection.
@@ -210,6 +223,7 @@ mod tests {
             let standing = match (route.access, route.endpoint) {
                 (_, Endpoint::Retired) => Standing::Gone,
                 (Access::Anyone, _) => Standing::Open,
+                (Access::Named, _) => Standing::Named,
                 (Access::Policy, _) if route.index >= ROUTES.len() => Standing::Legacy,
                 (Access::Policy, _) => Standing::Guarded,
             };

@@ -25,6 +25,7 @@ use super::pace::InFlight;
 use super::path::{self, Refused};
 use super::quota::{Quotas, RetryAfter, Running};
 use super::reply::{Reply, ResponseBody};
+use super::request_id::RequestId;
 use super::routes::{self, Route};
 
 /// A request that is being worked on. If it is dropped, its client is gone, and that is recorded too.
@@ -68,11 +69,14 @@ impl Open {
         body: RequestBody,
     ) -> Box<Self> {
         connection.worker.metrics.request_started();
+        let given = if framing.is_named { RequestId::find(&request.headers) } else { None };
+        let id = given.unwrap_or_else(|| connection.worker.next_request(connection.shared.process));
         let in_flight = connection.pace.begin();
         let call = Call {
             state: connection.shared.state.load_full(),
             connection,
             request,
+            id,
             decoded: None,
             route: None,
             tail: 0,
@@ -167,7 +171,7 @@ async fn prepare(open: &mut Open) -> Result<(&'static Route, Input), Failure> {
     authorize(open, route)?;
     open._running = take_quota(open)?;
     let mut input = Input::parse(route, open)?;
-    if route.max_body > 0 && route.endpoint != routes::Endpoint::Retired {
+    if handlers::reads_body(route, open) {
         let deadline = open.deadline();
         let body = open.body.as_mut().expect("discarded only after this");
         input.has_body = !body.is_absent();
@@ -224,7 +228,11 @@ async fn handle(call: &mut Call, route: &'static Route, input: Input) -> Result<
         call.connection.shared.log.write(
             log::Level::Error,
             "a handler panicked: this is a bug in kes, please report it with the lines that stand before this one",
-            &[("req.method", &call.method()), ("req.path", &String::from_utf8_lossy(call.path()))],
+            &[
+                ("req.method", &call.method()),
+                ("req.path", &String::from_utf8_lossy(call.path())),
+                ("req.id", &call.id),
+            ],
         );
         Err(Failure::internal())
     })

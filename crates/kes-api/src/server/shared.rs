@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,15 +16,19 @@ use tokio::time::Instant;
 use super::access::Reported;
 use super::audit::Audit;
 use super::lists::Continuations;
-use super::log::Log;
+use super::log::{Log, Seldom};
 use super::metrics::Metrics;
+use super::probe::Probes;
 use super::quota::Quotas;
+use super::reloads::Reloads;
+use super::request_id::RequestId;
 use super::state::State;
 
-/// Limits of the server itself. They cannot be changed while it runs.
+/// Limits of connections and their time. A reload changes them for new connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections; further ones are closed at once. `None` (default): as many as the system gives.
+    /// Open connections; further ones are accepted and closed at once, counted, and now and then logged. `None`
+    /// (default): as many as the system gives.
     pub connections: Option<usize>,
     /// For a TLS handshake. Default 10 s.
     pub handshake: Duration,
@@ -66,15 +70,38 @@ pub(super) struct Worker {
     pub(super) load: AtomicUsize,
     /// Fires when the last of them ends.
     pub(super) idle: Notify,
+    /// Requests that it has named.
+    pub(super) requests: AtomicU64,
+    /// Its runtime, once it runs.
+    pub(super) runtime: OnceLock<tokio::runtime::Handle>,
+}
+
+impl Worker {
+    /// A name for a request that has none.
+    pub(super) fn next_request(&self, process: u32) -> RequestId {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed);
+        RequestId::Own { process, worker: self.index as u32, count }
+    }
+
+    /// Comes back with whether the worker still does what it is asked; never, if it is stuck.
+    async fn answers(&self) -> bool {
+        match self.runtime.get() {
+            Some(runtime) => runtime.spawn(async {}).await.is_ok(),
+            None => false,
+        }
+    }
 }
 
 pub(super) struct Shared {
     pub(super) state: ArcSwap<State>,
+    /// Held by whoever puts another state in the place of the one in force.
+    pub(super) changing: Mutex<()>,
     pub(super) log: Arc<Log>,
     pub(super) audit: Audit,
     pub(super) workers: Vec<Arc<Worker>>,
-    pub(super) limits: Limits,
     pub(super) build: Build,
+    /// What names of requests begin with.
+    pub(super) process: u32,
     pub(super) started: Instant,
     /// Policies and identities were made when the server started: they come from its file.
     pub(super) created_at: OffsetDateTime,
@@ -87,8 +114,10 @@ pub(super) struct Shared {
     /// Changes to the store that are under way.
     pub(super) detached: watch::Sender<usize>,
     pub(super) status: StatusAnswer,
-    pub(super) reloads: AtomicU64,
-    pub(super) reload_failures: AtomicU64,
+    pub(super) reloads: Reloads,
+    pub(super) probes: Probes,
+    /// Lines about connections beyond the limit.
+    pub(super) turned_away: Seldom,
 }
 
 impl Shared {
@@ -124,8 +153,22 @@ impl Shared {
         self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed)).sum()
     }
 
-    pub(super) fn reloaded(&self) {
-        self.reloads.fetch_add(1, Ordering::Relaxed);
+    /// Limits of connections as they are now.
+    pub(super) fn limits(&self) -> Limits {
+        self.state.load().settings.connections
+    }
+
+    /// Whether every worker does what it is asked within this time.
+    pub(super) async fn answers(&self, within: Duration) -> bool {
+        let all = async {
+            for worker in &self.workers {
+                if !worker.answers().await {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(within, all).await.unwrap_or(false)
     }
 }
 

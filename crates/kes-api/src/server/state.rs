@@ -7,11 +7,13 @@ use std::time::Duration;
 use http::HeaderName;
 use kes_identity::{Certificate, Identity, Verification};
 use kes_keystore::Cache;
-use kes_policy::PolicySet;
+use kes_policy::{Matching, PolicySet};
 
 use super::audit::{Events, OnFull};
+use super::ephemeral::Changes;
 use super::log::Format;
-use super::routes::{self, NO_ROUTE, Route};
+use super::routes::{self, Access, NO_ROUTE, Route};
+use super::shared::Limits;
 use super::tls::Tls;
 
 /// One consistent view of the configuration: who may do what, over which keys, behind which certificate.
@@ -19,7 +21,9 @@ use super::tls::Tls;
 pub struct State {
     pub(super) admin: Arc<str>,
     pub(super) admin_identity: Option<Identity>,
+    /// Those in force: as configured, and as changed since.
     pub(super) policies: Arc<PolicySet>,
+    pub(super) changes: Arc<Changes>,
     pub(super) keys: Arc<Cache>,
     pub(super) tls: Arc<Tls>,
     pub(super) settings: Arc<Settings>,
@@ -31,10 +35,18 @@ pub struct Settings {
     routes: Vec<RouteSettings>,
     /// Serve the routes of older releases. Default on.
     pub legacy_routes: bool,
+    /// Refuse in the words that MinIO before 2022 compares. Default off.
+    pub legacy_messages: bool,
+    /// Take changes of policies and identities over the API, until the next reload. Default on.
+    pub ephemeral_policies: bool,
+    /// How the patterns of policies that are written over the API are read.
+    pub policy_match: Matching,
     /// TLS proxies in front of the server.
     pub proxy: Option<Proxy>,
     /// Requests a second that one identity may make, and how many at once. Default no limit.
     pub limits: RequestLimits,
+    /// Limits of connections and their time.
+    pub connections: Limits,
     /// What the consoles show.
     pub logs: Logs,
 }
@@ -91,17 +103,23 @@ impl Default for Settings {
         Self {
             routes: vec![RouteSettings::default(); NO_ROUTE],
             legacy_routes: true,
+            legacy_messages: false,
+            ephemeral_policies: true,
+            policy_match: Matching::default(),
             proxy: None,
             limits: RequestLimits::default(),
+            connections: Limits::default(),
             logs: Logs::default(),
         }
     }
 }
 
 impl Settings {
-    /// Lets everybody use a route, policies and deny rules notwithstanding. Returns whether there is such a route.
+    /// Lets everybody use a route, policies and deny rules notwithstanding. Returns whether there is such a route that
+    /// may be open; those that change policies may not.
     pub fn skip_auth(&mut self, path: &str) -> bool {
-        routes::exact(path).map(|route| self.routes[route.index].skip_auth = true).is_some()
+        let route = routes::exact(path).filter(|route| route.access != Access::Named);
+        route.map(|route| self.routes[route.index].skip_auth = true).is_some()
     }
 
     /// Replaces a route's time limit. Returns whether there is such a route.
@@ -140,7 +158,8 @@ impl State {
         Ok(Self { tls: Arc::new(tls), ..self.clone() })
     }
 
-    /// The same store and cache under another configuration: what a reload does that does not touch the store.
+    /// The same store and cache under another configuration, without what was changed over the API: what a reload does
+    /// that does not touch the store.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -164,10 +183,12 @@ impl State {
         settings: Settings,
     ) -> Result<Self, rustls::Error> {
         let tls = Tls::new(certificate, verification, !settings.any_skips())?;
+        let policies = Arc::new(policies);
         Ok(Self {
             admin: admin.into(),
             admin_identity: admin.parse().ok().filter(Identity::is_hash),
-            policies: Arc::new(policies),
+            changes: Arc::new(Changes::none(Arc::clone(&policies))),
+            policies,
             keys,
             tls: Arc::new(tls),
             settings: Arc::new(settings),
@@ -184,6 +205,11 @@ impl State {
     #[must_use]
     pub fn keys(&self) -> &Cache {
         &self.keys
+    }
+
+    /// The same behind the certificate of another.
+    pub(super) fn with_tls_of(&self, other: &Self) -> Self {
+        Self { tls: Arc::clone(&other.tls), ..self.clone() }
     }
 
     pub(super) fn timeout(&self, route: &'static Route) -> Option<Duration> {

@@ -1,7 +1,6 @@
 //! Facts about the process and its machine, for status and metrics.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kes_keystore::ErrorKind;
@@ -62,6 +61,7 @@ pub(super) fn gauges(shared: &Shared, state: &State, full: bool) -> Gauges {
         audit_events: shared.audit.events(),
         error_events: shared.log.events(),
         audit_dropped: shared.audit.dropped(),
+        audit_file_dropped: shared.audit.dropped_by_file(),
         error_dropped: shared.log.dropped(),
         stream_lagged: shared.audit.stream.lagged() + shared.log.stream.lagged(),
         stream_subscribers: (shared.audit.stream.subscribers() + shared.log.stream.subscribers()) as u64,
@@ -72,8 +72,9 @@ pub(super) fn gauges(shared: &Shared, state: &State, full: bool) -> Gauges {
         threads: memory.threads,
         uptime: shared.started.elapsed().as_secs_f64(),
         certificate_expiry: Some(state.tls.facts.not_after.unix_timestamp()),
-        reloads: shared.reloads.load(Ordering::Relaxed),
-        reload_failures: shared.reload_failures.load(Ordering::Relaxed),
+        reloads: Some(shared.reloads.tally()),
+        connections_limit: shared.limits().connections.unwrap_or_default() as u64,
+        probes: shared.probes.counts().to_vec(),
         store,
     }
 }

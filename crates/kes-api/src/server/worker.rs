@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -19,10 +20,12 @@ pub(super) fn start(shared: &Arc<Shared>, listener: TcpListener) -> io::Result<V
         let (sender, sockets) = unbounded_channel();
         senders.push(sender);
         let (shared, worker) = (Arc::clone(shared), Arc::clone(worker));
-        finished.push(spawn(worker.index, move || async move { serve(shared, worker, sockets).await })?);
+        let runtime = runtime(&worker)?;
+        finished.push(spawn(worker.index, runtime, move || async move { serve(shared, worker, sockets).await })?);
     }
     let (shared, worker) = (Arc::clone(shared), Arc::clone(&shared.workers[0]));
-    finished.push(spawn(0, move || async move {
+    let runtime = runtime(&worker)?;
+    finished.push(spawn(0, runtime, move || async move {
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => accept(listener, Arc::clone(&shared), Arc::clone(&worker), senders).await,
             Err(error) => shared.log.write(super::Level::Error, "cannot listen", &[("error", &error)]),
@@ -32,12 +35,22 @@ pub(super) fn start(shared: &Arc<Shared>, listener: TcpListener) -> io::Result<V
     Ok(finished)
 }
 
-fn spawn<F>(index: usize, work: impl FnOnce() -> F + Send + 'static) -> io::Result<oneshot::Receiver<()>>
+fn runtime(worker: &Worker) -> io::Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let is_new = worker.runtime.set(runtime.handle().clone()).is_ok();
+    debug_assert!(is_new, "a worker is started once");
+    Ok(runtime)
+}
+
+fn spawn<F>(
+    index: usize,
+    runtime: Runtime,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<oneshot::Receiver<()>>
 where
     F: Future<Output = ()>,
 {
     let (done, finished) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("kes-{index}")).spawn(move || {
         runtime.block_on(work());
         // Requests that outlived the drain end here, and are recorded before anybody may close the logs.
@@ -69,7 +82,7 @@ async fn drain(shared: &Shared, worker: &Worker) {
             idle.await;
         }
     };
-    let _ = tokio::time::timeout(shared.limits.drain, connections).await;
+    let _ = tokio::time::timeout(shared.limits().drain, connections).await;
     let mut detached = shared.detached.subscribe();
     let _ = tokio::time::timeout(super::DETACHED, detached.wait_for(|count| *count == 0)).await;
 }

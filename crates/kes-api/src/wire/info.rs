@@ -51,6 +51,13 @@ pub struct Status {
     /// The store failed in any way.
     #[serde(default, skip_serializing_if = "is_false")]
     pub keystore_unavailable: bool,
+    /// Reloads of the configuration or the TLS files that failed since the start. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reload_failures: u64,
+    /// When the last of them failed, as long as what is in force is older than what the files say. Only our server says
+    /// so.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339::option")]
+    pub reload_failed_at: Option<OffsetDateTime>,
 }
 
 /// One element of `GET /v1/api`.
@@ -102,6 +109,10 @@ pub struct PolicyNames {
     /// Always there, always empty.
     #[serde(default)]
     pub continue_at: String,
+    /// Those of them that were made or changed over the API, and so are gone after a restart or a reload. Only our server
+    /// says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ephemeral: Vec<String>,
 }
 
 /// `GET /v1/identity/list/<prefix>`.
@@ -112,6 +123,10 @@ pub struct IdentityNames {
     /// Always there, always empty.
     #[serde(default)]
     pub continue_at: String,
+    /// Those of them that were made or changed over the API, and so are gone after a restart or a reload. Only our server
+    /// says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ephemeral: Vec<String>,
 }
 
 /// `GET /v1/policy/describe/<name>`.
@@ -120,12 +135,15 @@ pub struct PolicyInfo {
     /// Name of the policy; absent before 2023-10-24.
     #[serde(default)]
     pub name: String,
-    /// Start of the server: policies come from its file.
+    /// Start of the server for policies of its file, else when it was written.
     #[serde(with = "rfc3339")]
     pub created_at: OffsetDateTime,
     /// The configured admin, verbatim.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// A rule as the wire knows it: an empty object.
@@ -153,6 +171,9 @@ pub struct PolicyRules {
     /// As in [`PolicyInfo`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// `GET /v1/identity/describe/<identity>`.
@@ -170,6 +191,9 @@ pub struct IdentityInfo {
     /// The configured admin, verbatim; empty for the admin itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// `GET /v1/identity/self/describe`.
@@ -198,6 +222,9 @@ pub struct SelfInfo {
     /// The configured admin, verbatim; empty for the admin itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// `GET /v1/identity/self/describe?enclave=…`: the form that clients of 2022 and 2023 read.
@@ -243,6 +270,10 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 macro_rules! plain_body {
     ($($answer:ty),+ $(,)?) => {$(
         impl Body for $answer {
@@ -285,6 +316,27 @@ pub(super) mod rfc3339 {
         let text = String::deserialize(deserializer)?;
         rfc3339::parse(&text).ok_or_else(|| D::Error::custom("not an RFC 3339 time"))
     }
+
+    /// The same for a time that may be absent.
+    pub(super) mod option {
+        use super::{Deserializer, OffsetDateTime, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            time: &Option<OffsetDateTime>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<OffsetDateTime>, D::Error> {
+            super::deserialize(deserializer).map(Some)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -316,6 +368,7 @@ mod tests {
             deny: Rules::new(),
             created_at: OffsetDateTime::UNIX_EPOCH,
             created_by: String::new(),
+            ephemeral: false,
         };
         assert_eq!(
             String::from_utf8(encode(&rules)).expect("text"),

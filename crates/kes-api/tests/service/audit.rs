@@ -1,6 +1,6 @@
 //! The audit log: one line for every request, whatever became of it.
 
-use kes_api::server::{Events, Format};
+use kes_api::server::{Events, Format, OnFull, Sync, Target};
 use tokio::io::AsyncReadExt;
 
 use crate::support::{Payload, Raw, Rig, role, soon};
@@ -91,4 +91,66 @@ async fn lines_can_be_json() {
     for line in logs.error.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_file_has_every_record_whatever_the_console_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let open = |name: &str| Target::File { file: std::fs::File::create(path(name)).unwrap(), sync: Sync::Always };
+    let rig = Rig::start(|setup| {
+        setup.audit_file = Some(open("one"));
+        setup.settings.logs.audit = 9;
+        setup.settings.logs.on_full = OnFull::Wait;
+    });
+    let app = rig.client(&role("app")).await;
+    app.create("k1").await.ok();
+    rig.handle.redirect_audit(Some(open("two")));
+    app.create("k2").await.ok();
+    rig.handle.redirect_audit(None);
+    app.create("k3").await.ok();
+    let logs = rig.stop().await;
+    assert!(logs.audit.is_empty(), "{}", logs.audit);
+    let read = |name| std::fs::read_to_string(path(name)).unwrap();
+    let created = |text: &str| text.lines().map(|line| line.split('\'').nth(1).unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!((created(&read("one")), created(&read("two"))), (vec!["k1".to_owned()], vec!["k2".to_owned()]));
+}
+
+#[tokio::test]
+async fn the_console_and_the_file_have_the_same_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let file = std::fs::File::create(&path).unwrap();
+    let rig = Rig::start(|setup| setup.audit_file = Some(Target::File { file, sync: Sync::Off }));
+    let client = rig.client_h2(&role("app")).await;
+    client.create("k1").await.ok();
+    client.get("/nowhere").await;
+    let logs = rig.stop().await;
+    assert_eq!(logs.audit.lines().count(), 2);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), logs.audit);
+}
+
+/// Linux's `/dev/full` is a disk without a free block.
+#[tokio::test]
+async fn a_full_disk_stops_nothing_and_is_counted_and_said_once() {
+    let file = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let rig = Rig::start(|setup| {
+        setup.audit_file = Some(Target::File { file, sync: Sync::Always });
+        setup.settings.logs.on_full = OnFull::Wait;
+    });
+    let client = rig.client(&role("admin")).await;
+    let lost = |page: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix("kes_log_audit_file_dropped_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let mut requests = 0;
+    while lost(client.get("/v1/metrics?view=full").await.ok().text()) < 3 {
+        requests += 1;
+        assert!(requests < 100_000, "never counted");
+    }
+    let logs = rig.stop().await;
+    assert!(logs.audit.lines().count() >= 3, "the console has them: {}", logs.audit);
+    let said: Vec<_> = logs.error.lines().filter(|line| line.contains("cannot write the audit file")).collect();
+    assert_eq!(said.len(), 1, "{}", logs.error);
+    assert!(said[0].contains("level=ERROR") && said[0].contains("No space left on device"), "{}", said[0]);
 }

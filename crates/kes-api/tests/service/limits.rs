@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kes_api::server::RequestLimits;
+use kes_api::server::{RequestLimits, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Mood, Rig, role, soon};
+use crate::support::{Mood, Policies, Rig, role, soon};
 
 #[tokio::test]
 async fn too_many_requests_a_second_are_told_to_come_back() {
@@ -49,6 +49,33 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
     first.get("/version").await.ok();
     let page = first.get("/v1/metrics?view=full").await;
     assert!(page.text().contains("kes_tls_handshake_failures_total{reason=\"too_many_connections\"} 1\n"));
+    assert!(page.text().contains("\nkes_connections_limit 2\n"));
+    for _ in 0..20 {
+        let mut more = TcpStream::connect(rig.address).await.unwrap();
+        assert_eq!(soon("the close", more.read(&mut [0])).await.unwrap_or(0), 0);
+    }
+    let logs = rig.stop().await;
+    let lines: Vec<_> = logs.error.lines().filter(|line| line.contains("'limits.connections'")).collect();
+    assert!(lines[0].contains("level=WARN") && lines[0].ends_with("req.ip=127.0.0.1 times=1"), "{}", logs.error);
+    assert!(lines.len() <= 3, "a flood is not one line for each: {}", logs.error);
+}
+
+#[tokio::test]
+async fn limits_change_with_a_reload() {
+    let rig = Rig::start(|_| ());
+    let first = rig.client(&role("admin")).await;
+    first.get("/version").await.ok();
+    let mut settings = Settings::default();
+    settings.connections.connections = Some(1);
+    settings.limits = RequestLimits { rate: Some(1), concurrency: None };
+    rig.handle.reload(rig.configured(&role("admin").identity(), &Policies::default(), settings));
+    let mut second = TcpStream::connect(rig.address).await.unwrap();
+    assert_eq!(soon("the close", second.read(&mut [0])).await.unwrap_or(0), 0);
+    first.get("/v1/status").await.ok();
+    first.get("/v1/status").await.refused(429, "too many requests");
+    rig.handle.reload(rig.configured(&role("admin").identity(), &Policies::default(), Settings::default()));
+    rig.client(&role("admin")).await.get("/v1/status").await.ok();
+    first.get("/v1/status").await.ok();
     rig.stop().await;
 }
 

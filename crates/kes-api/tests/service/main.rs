@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod changes;
 mod faults;
 mod http1;
 mod http2;
@@ -13,6 +14,9 @@ mod identity;
 mod limits;
 mod lists;
 mod metrics;
+mod probe;
 mod proxy;
+mod reload;
+mod request_id;
 mod streams;
 mod support;

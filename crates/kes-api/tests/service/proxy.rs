@@ -89,6 +89,11 @@ async fn headers_that_carry_no_certificate_are_refused() {
     create(&proxy, "k1", &[(HEADER, &app), (HEADER, &app)])
         .await
         .refused(400, "too many client certificates are present");
+    // Somebody joined the client's own header with the proxy's, in either order and with any blanks.
+    let admin = forwarded(&role("admin"));
+    for joined in [format!("{admin},{app}"), format!("{app}, {admin}"), format!("{app},"), format!(",{app}")] {
+        create(&proxy, "k1", &[(HEADER, &joined)]).await.refused(400, "too many client certificates are present");
+    }
     let key = percent_encode(role("app").key_to_pem().expose());
     let broken = percent_encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let cut = &app[..app.len() - 1];
@@ -129,6 +134,18 @@ async fn an_authority_has_no_identity() {
     let header = percent_encode(&pem::encode("CERTIFICATE", authority.certificate()));
     let answer = create(&rig.client(&role("proxy")).await, "k1", &[(HEADER, &header)]).await;
     answer.refused(403, "not authorized: insufficient permissions");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_has_no_rights_of_its_own() {
+    let rig = rig(true);
+    let proxy = rig.client(&role("proxy")).await;
+    for path in ["/v1/status", "/version", "/v1/identity/self/describe", "/v1/policy/list/"] {
+        proxy.get(path).await.refused(400, "no client certificate is present");
+    }
+    let own = forwarded(&role("proxy"));
+    create(&proxy, "k1", &[(HEADER, &own)]).await.refused(403, "not authorized: insufficient permissions");
     rig.stop().await;
 }
 

@@ -8,8 +8,10 @@ use http::StatusCode;
 use kes_identity::Identity;
 use kes_keystore::ErrorKind;
 use kes_policy::{Policy, PolicyName, Rule};
+use time::OffsetDateTime;
 
 use crate::server::call::Call;
+use crate::server::ephemeral::Origin;
 use crate::server::failure::Failure;
 use crate::server::metrics::{Metrics, render};
 use crate::server::reply::Reply;
@@ -45,6 +47,8 @@ pub(super) async fn status(call: &Call) -> Result<Reply, Failure> {
         mem_stack_used: memory.stack,
         ..wire::Status::default()
     };
+    let reloads = shared.reloads.tally();
+    (status.reload_failures, status.reload_failed_at) = (reloads.failed, reloads.failed_at());
     let is_well = store.is_ok();
     match store {
         Ok(store) => status.keystore_latency = Some((store.latency.as_secs_f64() * 1e3).round().max(1.0) as u64),
@@ -97,42 +101,82 @@ fn policy<'a>(call: &'a Call, name: &PolicyName) -> Result<&'a Policy, Failure> 
     policy.map(|policy| &**policy).ok_or_else(|| Failure::not_found(text::POLICY_NOT_FOUND))
 }
 
+/// When something was made and by whom: the start of the server and the admin, unless it was changed since.
+pub(super) struct Made {
+    pub(super) at: OffsetDateTime,
+    pub(super) by: String,
+    /// It was changed over the API.
+    pub(super) is_ephemeral: bool,
+}
+
+impl Made {
+    fn of(call: &Call, origin: Option<&Origin>) -> Self {
+        match origin {
+            Some(origin) => Self { at: origin.at, by: origin.by.to_string(), is_ephemeral: true },
+            None => {
+                Self { at: call.connection.shared.created_at, by: call.state.admin.to_string(), is_ephemeral: false }
+            }
+        }
+    }
+
+    pub(super) fn policy(call: &Call, name: &str) -> Self {
+        Self::of(call, call.state.changes.policy(name))
+    }
+
+    /// For a member of a policy.
+    pub(super) fn member(call: &Call, identity: &str) -> Self {
+        Self::of(call, call.state.changes.identity(identity))
+    }
+
+    /// For the admin, whom nobody made.
+    pub(super) fn admin(call: &Call) -> Self {
+        Self { by: String::new(), ..Self::of(call, None) }
+    }
+}
+
 fn rules(rules: &[Rule]) -> Rules {
     rules.iter().map(|rule| (rule.as_str().to_owned(), NoMembers {})).collect::<BTreeMap<_, _>>()
 }
 
 pub(super) fn describe_policy(call: &Call, name: &PolicyName) -> Result<Reply, Failure> {
     let policy = policy(call, name)?;
+    let made = Made::policy(call, name.as_str());
     Ok(Reply::json(&wire::PolicyInfo {
         name: policy.name().as_str().to_owned(),
-        created_at: call.connection.shared.created_at,
-        created_by: call.state.admin.to_string(),
+        created_at: made.at,
+        created_by: made.by,
+        ephemeral: made.is_ephemeral,
     }))
 }
 
 pub(super) fn read_policy(call: &Call, name: &PolicyName) -> Result<Reply, Failure> {
     let policy = policy(call, name)?;
+    let made = Made::policy(call, name.as_str());
     Ok(Reply::json(&wire::PolicyRules {
         name: policy.name().as_str().to_owned(),
         allow: rules(policy.allow()),
         deny: rules(policy.deny()),
-        created_at: call.connection.shared.created_at,
-        created_by: call.state.admin.to_string(),
+        created_at: made.at,
+        created_by: made.by,
+        ephemeral: made.is_ephemeral,
     }))
 }
 
 pub(super) fn describe_identity(call: &Call, identity: &Identity) -> Result<Reply, Failure> {
-    let created_at = call.connection.shared.created_at;
-    if call.state.admin_identity.as_ref() == Some(identity) {
-        let info = wire::IdentityInfo { admin: true, policy: String::new(), created_at, created_by: String::new() };
-        return Ok(Reply::json(&info));
-    }
-    let policy = call.state.policies.lookup(identity).ok_or_else(|| Failure::not_found(text::IDENTITY_NOT_FOUND))?;
+    let is_admin = call.state.admin_identity.as_ref() == Some(identity);
+    let (policy, made) = if is_admin {
+        (String::new(), Made::admin(call))
+    } else {
+        let not_found = || Failure::not_found(text::IDENTITY_NOT_FOUND);
+        let policy = call.state.policies.lookup(identity).ok_or_else(not_found)?;
+        (policy.name().as_str().to_owned(), Made::member(call, identity.as_str()))
+    };
     Ok(Reply::json(&wire::IdentityInfo {
-        admin: false,
-        policy: policy.name().as_str().to_owned(),
-        created_at,
-        created_by: call.state.admin.to_string(),
+        admin: is_admin,
+        policy,
+        created_at: made.at,
+        created_by: made.by,
+        ephemeral: made.is_ephemeral,
     }))
 }
 
@@ -146,30 +190,42 @@ pub(super) fn describe_self(call: &Call) -> Result<Reply, Failure> {
     if !is_admin && policy.is_none() {
         return Err(not_found());
     }
-    let created_at = call.connection.shared.created_at;
-    let created_by = if is_admin { String::new() } else { call.state.admin.to_string() };
-    let name = policy.map_or_else(String::new, |policy| policy.name().as_str().to_owned());
-    let identity = identity.as_str().to_owned();
+    let made = if is_admin { Made::admin(call) } else { Made::member(call, identity.as_str()) };
     if asks_for_enclave(call) {
-        let texts = |rules: &[Rule]| rules.iter().map(|rule| rule.as_str().to_owned()).collect();
-        let policy = policy.map(|policy| wire::LegacyPolicy {
-            allow: texts(policy.allow()),
-            deny: texts(policy.deny()),
-            created_at,
-            created_by: created_by.clone(),
-        });
-        let legacy = wire::LegacySelf { identity, admin: is_admin, policy_name: name, created_at, created_by, policy };
-        return Ok(Reply::json(&legacy));
+        return Ok(Reply::json(&legacy_self(call, identity, policy, made)));
     }
+    let rewritten = policy.is_some_and(|policy| call.state.changes.policy(policy.name().as_str()).is_some());
     Ok(Reply::json(&wire::SelfInfo {
-        identity,
+        identity: identity.as_str().to_owned(),
         admin: is_admin,
-        policy: name,
+        policy: policy.map_or_else(String::new, |policy| policy.name().as_str().to_owned()),
         allow: policy.map_or_else(Rules::new, |policy| rules(policy.allow())),
         deny: policy.map_or_else(Rules::new, |policy| rules(policy.deny())),
-        created_at,
-        created_by,
+        created_at: made.at,
+        created_by: made.by,
+        ephemeral: made.is_ephemeral || rewritten,
     }))
+}
+
+/// The form of 2022 and 2023; without a policy the caller is the admin.
+fn legacy_self(call: &Call, identity: &Identity, policy: Option<&Arc<Policy>>, made: Made) -> wire::LegacySelf {
+    let texts = |rules: &[Rule]| rules.iter().map(|rule| rule.as_str().to_owned()).collect();
+    wire::LegacySelf {
+        identity: identity.as_str().to_owned(),
+        admin: policy.is_none(),
+        policy_name: policy.map_or_else(String::new, |policy| policy.name().as_str().to_owned()),
+        created_at: made.at,
+        created_by: made.by,
+        policy: policy.map(|policy| {
+            let made = Made::policy(call, policy.name().as_str());
+            wire::LegacyPolicy {
+                allow: texts(policy.allow()),
+                deny: texts(policy.deny()),
+                created_at: made.at,
+                created_by: made.by,
+            }
+        }),
+    }
 }
 
 /// Clients of 2022-12 to 2024-03 send `?enclave=`, and read the form of that time.

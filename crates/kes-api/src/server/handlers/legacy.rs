@@ -30,7 +30,8 @@ pub(super) async fn bulk_decrypt(call: &Call, name: &KeyName, body: &Bytes) -> R
     Ok(Reply::secret(&wire::BulkDecryptResponse(answers)))
 }
 
-/// Policies come from the configuration file; enclaves, secrets and seals belonged to another server.
+/// Enclaves, secrets and seals belonged to another server; policies come from the configuration file alone with
+/// `compat.ephemeral_policies: off`.
 pub(super) fn retired() -> Failure {
     Failure::text(StatusCode::NOT_IMPLEMENTED, text::NOT_IMPLEMENTED)
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use http::header::ACCEPT;
+use kes_crypto::rfc3339;
 use kes_identity::Identity;
 use serde_json::json;
 
+use super::info::Made;
 use crate::server::call::Call;
 use crate::server::failure::{Doing, Failure};
 use crate::server::lists;
@@ -34,17 +36,21 @@ pub(super) fn policies(call: &Call, prefix: &str) -> Reply {
         .filter(|name| name.starts_with(prefix))
         .collect();
     if wants_lines(call) {
-        let created_at = kes_crypto::rfc3339::format(call.connection.shared.created_at);
-        return lines(
-            names
-                .iter()
-                .map(|name| json!({ "name": name, "created_at": created_at, "created_by": &*call.state.admin })),
-        );
+        return lines(names.iter().map(|name| {
+            let made = Made::policy(call, name);
+            json!({ "name": name, "created_at": rfc3339::format(made.at), "created_by": made.by })
+        }));
     }
     Reply::json(&wire::PolicyNames {
+        ephemeral: changed(&names, |name| call.state.changes.policy(name).is_some()),
         names: names.into_iter().map(str::to_owned).collect(),
         continue_at: String::new(),
     })
+}
+
+/// Those of the names that were changed over the API.
+fn changed(names: &BTreeSet<&str>, is_changed: impl Fn(&str) -> bool) -> Vec<String> {
+    names.iter().filter(|name| is_changed(name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// Members of policies, and the admin. Departs from upstream: a configured admin that no certificate can match, such as
@@ -55,18 +61,19 @@ pub(super) fn identities(call: &Call, prefix: &str) -> Reply {
     let admin = state.admin_identity.as_ref().map(Identity::as_str);
     let identities: BTreeSet<&str> = members.chain(admin).filter(|identity| identity.starts_with(prefix)).collect();
     if wants_lines(call) {
-        let created_at = kes_crypto::rfc3339::format(call.connection.shared.created_at);
         return lines(identities.iter().map(|identity| {
             let is_admin = admin == Some(identity);
+            let made = if is_admin { Made::admin(call) } else { Made::member(call, identity) };
             let policy = state.policies.members().find(|(member, _)| member.as_str() == *identity);
             json!({
                 "identity": identity, "admin": is_admin,
                 "policy": policy.map_or("", |(_, policy)| policy.name().as_str()),
-                "created_at": created_at, "created_by": if is_admin { "" } else { &*state.admin },
+                "created_at": rfc3339::format(made.at), "created_by": made.by,
             })
         }));
     }
     Reply::json(&wire::IdentityNames {
+        ephemeral: changed(&identities, |identity| call.state.changes.identity(identity).is_some()),
         identities: identities.into_iter().map(str::to_owned).collect(),
         continue_at: String::new(),
     })

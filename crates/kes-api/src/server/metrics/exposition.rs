@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{CODES, HANDSHAKE_FAILURES, MICROS, Metrics, NO_ROUTE, SECONDS, load, route_name};
+use crate::server::reloads::Tally;
 
 /// Values that are read at the moment of the scrape.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,7 @@ pub(in crate::server) struct Gauges {
     pub(in crate::server) audit_events: u64,
     pub(in crate::server) error_events: u64,
     pub(in crate::server) audit_dropped: u64,
+    pub(in crate::server) audit_file_dropped: u64,
     pub(in crate::server) error_dropped: u64,
     pub(in crate::server) stream_lagged: u64,
     pub(in crate::server) stream_subscribers: u64,
@@ -21,8 +23,10 @@ pub(in crate::server) struct Gauges {
     pub(in crate::server) threads: u64,
     pub(in crate::server) uptime: f64,
     pub(in crate::server) certificate_expiry: Option<i64>,
-    pub(in crate::server) reloads: u64,
-    pub(in crate::server) reload_failures: u64,
+    pub(in crate::server) reloads: Option<Tally>,
+    /// 0 if there is none.
+    pub(in crate::server) connections_limit: u64,
+    pub(in crate::server) probes: Vec<(&'static str, u64)>,
     /// Families of the key cache and its store, ready made.
     pub(in crate::server) store: String,
 }
@@ -177,6 +181,12 @@ fn operator(page: &mut Page, workers: &[&Metrics], gauges: &Gauges) {
         page.sample("kes_tls_handshake_failures_total", &format!("reason=\"{reason}\""), count);
     }
     page.single("kes_connections", "gauge", "Open connections.", sum(workers, |worker| &worker.connections));
+    page.single(
+        "kes_connections_limit",
+        "gauge",
+        "Connections that may be open at once, 0 for no limit.",
+        gauges.connections_limit,
+    );
     if let Some(expiry) = gauges.certificate_expiry {
         page.single(
             "kes_tls_certificate_expiry_seconds",
@@ -198,8 +208,13 @@ fn operator(page: &mut Page, workers: &[&Metrics], gauges: &Gauges) {
         ),
         (
             "kes_log_audit_dropped_total",
-            "Audit records lost because their buffer was full or their target failed.",
+            "Audit records that the console lost because its buffer was full or it could not be written.",
             gauges.audit_dropped,
+        ),
+        (
+            "kes_log_audit_file_dropped_total",
+            "Audit records that the audit file lost because its buffer was full or it could not be written.",
+            gauges.audit_file_dropped,
         ),
         (
             "kes_log_error_dropped_total",
@@ -211,16 +226,48 @@ fn operator(page: &mut Page, workers: &[&Metrics], gauges: &Gauges) {
             "Log stream subscribers disconnected because they were too slow.",
             gauges.stream_lagged,
         ),
-        ("kes_reloads_total", "Configuration reloads that took effect.", gauges.reloads),
-        (
-            "kes_reload_failures_total",
-            "Configuration reloads that failed and left the old state.",
-            gauges.reload_failures,
-        ),
     ] {
         page.single(name, "counter", help, value);
     }
+    if let Some(tally) = &gauges.reloads {
+        reloads(page, tally);
+    }
+    page.head("kes_probe_requests_total", "counter", "Requests on probe.address, by what they asked for.");
+    for (probe, count) in &gauges.probes {
+        page.sample("kes_probe_requests_total", &format!("probe=\"{probe}\""), count);
+    }
     page.single("kes_log_stream_subscribers", "gauge", "Log stream subscribers.", gauges.stream_subscribers);
+}
+
+fn reloads(page: &mut Page, tally: &Tally) {
+    for (name, kind, help, value) in [
+        (
+            "kes_reloads_total",
+            "counter",
+            "Reloads of the configuration or the TLS files that took effect.",
+            tally.succeeded.to_string(),
+        ),
+        (
+            "kes_reload_failures_total",
+            "counter",
+            "Reloads of the configuration or the TLS files that failed and left the old state.",
+            tally.failed.to_string(),
+        ),
+        (
+            "kes_config_last_reload_successful",
+            "gauge",
+            "1 if what is in force is what the files say, 0 if their last reload failed.",
+            u8::from(tally.failed_at().is_none()).to_string(),
+        ),
+        (
+            "kes_config_last_reload_success_timestamp_seconds",
+            "gauge",
+            "When the last reload took effect, or the server started, in seconds since 1970.",
+            tally.last_success.unix_timestamp().to_string(),
+        ),
+    ] {
+        page.single(name, kind, help, value);
+    }
 }
 
 fn routes(page: &mut Page, workers: &[&Metrics]) {

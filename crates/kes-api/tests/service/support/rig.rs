@@ -64,6 +64,7 @@ pub(crate) struct Setup {
     pub(crate) policies: Policies,
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
+    pub(crate) audit_file: Option<Target>,
     pub(crate) verified: bool,
     pub(crate) threads: usize,
 }
@@ -74,6 +75,7 @@ impl Default for Setup {
             policies: Policies::default(),
             settings: Settings::default(),
             limits: Limits::default(),
+            audit_file: None,
             verified: false,
             threads: 2,
         }
@@ -103,6 +105,7 @@ impl Rig {
     pub(crate) fn start(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup::default();
         change(&mut setup);
+        setup.settings.connections = setup.limits;
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Scripted::new());
         let now = OffsetDateTime::now_utc();
@@ -117,10 +120,10 @@ impl Rig {
             setup.settings,
         );
         let options = Options {
-            limits: setup.limits,
             threads: Some(setup.threads),
-            error_log: vec![target(&folder.path().join("error"))],
-            audit_log: vec![target(&folder.path().join("audit"))],
+            error_log: target(&folder.path().join("error")),
+            audit_log: target(&folder.path().join("audit")),
+            audit_file: setup.audit_file,
             ..Options::new(Build { version: "1.2.3".to_owned(), commit: "<unknown>".to_owned() })
         };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), state.unwrap(), options).unwrap();
