@@ -109,6 +109,8 @@ pub(crate) enum Command {
     Identity(Identity),
     /// Print the status of the server
     Status(Status),
+    /// Find out why a server cannot be reached, trusted or used, and what to do about it
+    Doctor(Doctor),
     /// Print version information
     Version,
     #[command(subcommand, hide = true)]
@@ -343,6 +345,27 @@ pub(crate) struct Status {
     /// List the routes of the server
     #[arg(long)]
     pub(crate) api: bool,
+    /// Only tell by the exit status whether the server is ready: 0, else 7 for its key store, 6 for no connection; with a
+    /// URL, ask its `probe.address` in plain HTTP, which needs no credentials
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["api", "short"])]
+    pub(crate) probe: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub(crate) struct Doctor {
+    /// See it as MinIO does: take server, credentials and key from its environment file, such as /etc/default/minio
+    #[arg(long, value_name = "FILE")]
+    pub(crate) minio_env: Option<PathBuf>,
+    /// First check this configuration file of the server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Try this key [env: MINIO_KMS_KES_KEY_NAME]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+    /// Create the key if it does not exist, as MinIO does when it starts
+    #[arg(long)]
+    pub(crate) create: bool,
 }
 
 /// Names up to v0.17.
@@ -433,6 +456,13 @@ const DECRYPT_EXAMPLES: &str = "Examples:
 const DEK_EXAMPLES: &str = "Examples:
   kes key dek my-key
   kes key dek my-key \"$(printf %s bucket/object | base64)\"";
+
+const DOCTOR_EXAMPLES: &str = "Exit status: 0 all is well (there may be warnings), 1 there are problems.
+
+Examples:
+  kes doctor --key my-key
+  kes doctor --minio-env /etc/default/minio
+  kes doctor --config /etc/kes/config.yaml --minio-env /etc/default/minio";
 
 const IDENTITY_EXAMPLES: &str = "Examples:
   kes identity                         make an API key; in a pipe only the key is printed

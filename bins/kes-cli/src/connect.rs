@@ -33,7 +33,7 @@ pub(crate) fn client(global: &Global, lookup: Lookup<'_>) -> Outcome<Client> {
 }
 
 /// The servers as URLs, the first of which is the one that `status` names.
-fn servers(global: &Global, lookup: Lookup<'_>) -> Vec<String> {
+pub(crate) fn servers(global: &Global, lookup: Lookup<'_>) -> Vec<String> {
     let flag = global.server.clone().filter(|server| !server.is_empty());
     let list = flag.or_else(|| environment::first(environment::SERVER, lookup));
     environment::server_list(list.as_deref().unwrap_or(environment::DEFAULT_SERVER))

@@ -68,6 +68,7 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Some(Command::Key(key)) => commands::key::run(&global, &output, key)?,
         Some(Command::Identity(identity)) => commands::identity::run(&global, &output, identity)?,
         Some(Command::Tool(args::Tool::Identity(command))) => commands::identity::sub(&global, &output, command)?,
+        Some(Command::Doctor(doctor)) => return commands::doctor::run(&global, &output, &doctor),
         Some(Command::Status(status)) => commands::status::run(&global, &output, &status)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -13,12 +13,20 @@ use clap::Parser;
 #[command(name = "kes-server", version = VERSION, after_help = EXAMPLES, args_override_self = true)]
 pub(crate) struct Arguments {
     /// Configuration file
-    #[arg(long, value_name = "FILE", env = "KES_CONFIG", conflicts_with = "dev", required_unless_present = "dev")]
+    #[arg(long, value_name = "FILE", env = "KES_CONFIG", conflicts_with = "dev", required_unless_present_any = ["dev", "probe"])]
     pub(crate) config: Option<PathBuf>,
 
     /// Try it out: keys in memory, a certificate and an admin API key made for this run
     #[arg(long)]
     pub(crate) dev: bool,
+
+    /// Ask a running server, at its `probe.address` or that of --config, whether it is ready; exit status 0 if so, else 1
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "dev")]
+    pub(crate) probe: Option<String>,
+
+    /// Only check the file: `kes-server check --help` tells more
+    #[arg(long)]
+    check: bool,
 
     /// Address to listen on; wins over the file's `address` [default: 0.0.0.0:7373, with --dev 127.0.0.1:7373]
     #[arg(long, value_name = "[IP]:PORT")]
@@ -49,8 +57,11 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " commit=", env!("KES_C
 const EXAMPLES: &str = "Examples:
   kes-server --config /etc/kes/config.yaml
   kes-server --dev
+  kes-server check --config /etc/kes/config.yaml
+  kes-server --probe http://127.0.0.1:7374/live
 
-Signals: SIGHUP reloads the configuration in one step; SIGTERM and SIGINT let requests in flight finish, then stop.";
+Signals: SIGHUP reloads the configuration in one step; SIGUSR1 opens the audit file again; SIGTERM and SIGINT let requests
+in flight finish, then stop.";
 
 impl Arguments {
     /// Reads the arguments behind the program's name.
@@ -78,7 +89,7 @@ impl Arguments {
 
 /// Departs from upstream: there a bare `--auth` swallowed the next argument, such as `--config=…`. Here it takes `=value`
 /// or a following bare `on` or `off`, and nothing else.
-fn join_auth(arguments: Vec<OsString>) -> Vec<OsString> {
+pub(crate) fn join_auth(arguments: Vec<OsString>) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::with_capacity(arguments.len());
     for argument in arguments {
         let follows = joined.last().is_some_and(|last| last == "--auth");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use http::HeaderName;
 use kes_api::server::{
-    Build, Events, Format, Limits, Logs, OnFull, Options, Proxy, RequestLimits, Settings, State, Sync, Target,
+    Build, Events, Format, Limits, Logs, OnFull, Proxy, RequestLimits, Settings, State, Sync, Target,
 };
 use kes_config::{AuditEvents, Config};
 use kes_crypto::{KeyType, KeyVersion};
@@ -30,6 +30,9 @@ pub(crate) fn build() -> Build {
 pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
     let mut settings = Settings::default();
     settings.legacy_routes = config.compat.legacy_routes;
+    settings.legacy_messages = config.compat.legacy_messages;
+    settings.ephemeral_policies = config.compat.ephemeral_policies;
+    settings.policy_match = config.compat.policy_match;
     settings.logs = logs(config);
     for (path, route) in &config.api {
         if route.skip_auth {
@@ -39,6 +42,14 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
             settings.timeout(path, timeout);
         }
     }
+    let limits = &config.limits;
+    settings.connections = Limits {
+        connections: limits.connections.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+        handshake: limits.handshake.unwrap_or(NEVER),
+        header: limits.header.unwrap_or(NEVER),
+        idle: limits.idle.unwrap_or(NEVER),
+        drain: limits.drain,
+    };
     let count = |limit: Option<u64>| limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
     settings.limits = RequestLimits { rate: count(config.limits.rate), concurrency: count(config.limits.concurrency) };
     if !config.tls.proxy.identities.is_empty() {
@@ -76,35 +87,39 @@ fn logs(config: &Config) -> Logs {
     }
 }
 
-/// What cannot change while the server runs.
-pub(crate) fn options(config: &Config) -> anyhow::Result<Options> {
-    let limits = &config.limits;
-    let mut options = Options::new(build());
-    options.limits = Limits {
-        connections: limits.connections.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
-        handshake: limits.handshake.unwrap_or(NEVER),
-        header: limits.header.unwrap_or(NEVER),
-        idle: limits.idle.unwrap_or(NEVER),
-        drain: limits.drain,
+/// The file for audit records, opened anew: the path may lead to another file than before.
+pub(crate) fn audit_file(config: &Config) -> anyhow::Result<Option<Target>> {
+    let Some(audit) = &config.log.audit_file else { return Ok(None) };
+    let file = open_log(&audit.path).map_err(|error| {
+        let text = format!("cannot open the audit log {}: {}", audit.path.display(), words(&error));
+        let hint = "name a file in a folder that the server may write to";
+        anyhow!("{}", config.refuse("log.audit_file.path", text, hint))
+    })?;
+    let sync = match audit.sync {
+        kes_config::Sync::Off => Sync::Off,
+        kes_config::Sync::Interval => Sync::Interval,
+        kes_config::Sync::Always => Sync::Always,
     };
-    if let Some(audit) = &config.log.audit_file {
-        let file = open_log(&audit.path).map_err(|error| {
-            let text = error.to_string();
-            let why = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
-            let text = format!("cannot open the audit log {}: {why}", audit.path.display());
-            anyhow!(
-                "{}",
-                config.refuse("log.audit_file.path", text, "name a file in a folder that the server may write to")
-            )
-        })?;
-        let sync = match audit.sync {
-            kes_config::Sync::Off => Sync::Off,
-            kes_config::Sync::Interval => Sync::Interval,
-            kes_config::Sync::Always => Sync::Always,
-        };
-        options.audit_log.push(Target::File { file, sync });
-    }
-    Ok(options)
+    Ok(Some(Target::File { file, sync }))
+}
+
+/// The socket for probes, bound.
+pub(crate) fn probe_socket(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = &config.probe.address else { return Ok(None) };
+    let address = address.socket_addr();
+    let socket = TcpListener::bind(address).map_err(|error| {
+        let hint =
+            "choose another address; it must not be the server's own, nor overlap the one that is to be replaced";
+        let text = format!("listen tcp {address}: bind: {}", words(&error));
+        anyhow!("{}", config.refuse("probe.address", text, hint))
+    })?;
+    Ok(Some(socket))
+}
+
+/// The operating system's words, without its number.
+pub(crate) fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 fn open_log(path: &Path) -> std::io::Result<std::fs::File> {

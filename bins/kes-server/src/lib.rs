@@ -14,9 +14,15 @@
 mod arguments;
 mod assemble;
 mod banner;
+pub mod check;
 mod dev;
+mod expiry;
+mod notify;
+mod probe;
 mod process;
+mod reload;
 mod run;
+mod signals;
 mod tls_files;
 mod usage;
 mod watch;
@@ -26,10 +32,16 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 
+pub use probe::{ProbeError, probe};
+
 /// Runs the server with the arguments behind the program's name, and returns when it was told to stop.
 ///
 /// Exit status: 0 after a stop that was asked for, 1 if it could not start or go on, 2 for wrong arguments.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(status) = check::main(&arguments) {
+        return status;
+    }
     let arguments = match Arguments::parse(arguments) {
         Ok(arguments) => arguments,
         Err(error) if !error.use_stderr() => {
@@ -42,6 +54,15 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(url) = &arguments.probe {
+        return match ask(url, &arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                banner::tell(&format!("Error: {error}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
     process::harden();
     match run::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,5 +70,13 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             banner::error(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Asks the server at this address, or if there is none, the one that the configuration describes.
+fn ask(url: &str, arguments: &Arguments) -> Result<(), ProbeError> {
+    match &arguments.config {
+        Some(config) if url.is_empty() => probe::probe_of(config),
+        _ => probe(url),
     }
 }

@@ -2,27 +2,29 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use kes_api::server::{Handle, Level, Options, Server, State};
-use kes_config::{Config, File};
-use kes_crypto::rfc3339;
-use time::OffsetDateTime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use anyhow::anyhow;
+use kes_api::server::{Handle, Options, Server, State};
 
 use crate::arguments::Arguments;
 use crate::banner::{self, Facts};
-use crate::watch::Fingerprint;
-use crate::{assemble, dev, tls_files};
+use crate::notify::{self, Notifier};
+use crate::reload::{Prepared, Reason, Running, Source};
+use crate::signals::{Signals, Wanted};
+use crate::{assemble, dev};
 
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_secs(5);
 
+/// Longest time that the end takes besides the drain: changes to the store, the last log lines, and some slack.
+const END: Duration = Duration::from_secs(25);
+
 /// Runs the server until it is told to stop.
 ///
-/// The runtime of this thread is the one for slow work: store calls, timers, reloads. Requests are served by threads of
-/// the server's own.
+/// The runtime of this thread is the one for slow work: store calls, timers, reloads, probes. Requests are served by
+/// threads of the server's own.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for warning in arguments.deprecated() {
         banner::warn(&warning);
@@ -30,58 +32,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
+        let notifier = Arc::new(Notifier::from_environment());
         match &arguments.config {
-            Some(path) => serve_config(path.clone(), arguments, signals).await,
-            None => serve_dev(arguments, signals).await,
+            Some(path) => serve_config(path.clone(), arguments, signals, notifier).await,
+            None => serve_dev(arguments, signals, notifier).await,
         }
     })
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let on = |kind| signal(kind).context("cannot handle signals");
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hangup: on(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next signal that the server acts on.
-    async fn next(&mut self) -> Wanted {
-        tokio::select! {
-            _ = self.terminate.recv() => Wanted::Stop,
-            _ = self.interrupt.recv() => Wanted::Stop,
-            _ = self.hangup.recv() => Wanted::Reload,
-        }
-    }
-
-    async fn stop(&mut self) {
-        while self.next().await == Wanted::Reload {}
-    }
-}
-
-/// Why the configuration is read again.
-#[derive(Clone, Copy)]
-enum Reason {
-    Signal,
-    Changed,
-}
-
-/// What the operator wants.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Stop,
-    Reload,
-}
-
-async fn serve_dev(arguments: &Arguments, mut signals: Signals) -> anyhow::Result<()> {
+async fn serve_dev(arguments: &Arguments, mut signals: Signals, notifier: Arc<Notifier>) -> anyhow::Result<()> {
     let dev = dev::assemble(arguments.addr.as_deref())?;
     let server = bind(dev.address, dev.state, Options::new(assemble::build()))
         .map_err(|(text, hint)| anyhow!("{text}\nhint: {hint}"))?;
@@ -90,57 +49,87 @@ async fn serve_dev(arguments: &Arguments, mut signals: Signals) -> anyhow::Resul
     banner::warn("development mode: keys are in memory only, and gone when the server stops");
     banner::show(&Facts::of_dev(&dev.api_key), &handle.state(), address, "Server is up and running...");
     let serving = tokio::spawn(server.serve());
-    while signals.next().await == Wanted::Reload {
-        banner::tell("SIGHUP signal received. There is no configuration to reload in development mode.");
+    guard(&handle, &notifier);
+    notifier.ready(&format!("Serving on {address}, in development mode"));
+    loop {
+        match signals.next().await {
+            Wanted::Stop => break,
+            Wanted::Reload => {
+                banner::tell("SIGHUP signal received. There is no configuration to reload in development mode.");
+            }
+            Wanted::Reopen => banner::tell("SIGUSR1 signal received. There is no audit file to open again."),
+        }
     }
+    notifier.stopping(Duration::from_secs(10) + END);
     stop(&handle, serving, signals).await
 }
 
-async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals) -> anyhow::Result<()> {
-    let reloader = Reloader { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
-    let starting = async {
-        let mut config = reloader.read()?;
-        let options = assemble::options(&config)?;
-        let state = assemble::state(&mut config, None).await?;
-        anyhow::Ok((config, options, state))
-    };
+async fn serve_config(
+    path: PathBuf,
+    arguments: &Arguments,
+    mut signals: Signals,
+    notifier: Arc<Notifier>,
+) -> anyhow::Result<()> {
+    let source = Source { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
+    notifier.status("Reading the configuration, opening the key store");
+    // Looked at before it is read: a change in between is then seen at the first look.
+    let config_file = source.fingerprint();
     // A store that does not answer must not keep the process from being stopped.
-    let (mut config, options, state) = tokio::select! {
-        started = starting => started?,
+    let prepared = tokio::select! {
+        prepared = notifier.extending(source.prepare(None)) => prepared?,
         () = signals.stop() => return Ok(()),
     };
+    let Prepared { config, state, audit_file, tls_files } = prepared;
+    let options = Options { audit_file, ..Options::new(assemble::build()) };
     let server = bind(assemble::address(&config), state, options)
         .map_err(|(text, hint)| anyhow!("{}", config.refuse("address", text, hint)))?;
-    let handle = server.handle();
     let address = server.local_addr()?;
-    let mut config_file = Fingerprint::of_config(&reloader.path);
-    let mut tls_files = Fingerprint::of_tls(&config);
-    warn_about_expiry(&handle);
-    banner::show(&Facts::of(&config), &handle.state(), address, "Server is up and running...");
+    let probe_socket = assemble::probe_socket(&config)?;
+    let handle = server.handle();
+    // First, so that a probe finds it alive.
     let serving = tokio::spawn(server.serve());
+    let mut running = Running::new(handle, source, config, address, probe_socket, (config_file, tls_files))?;
+    running.show("Server is up and running...");
+    guard(&running.handle, &notifier);
+    notifier.ready(&running.status());
     let mut watch = tokio::time::interval(WATCH);
     loop {
-        let reason = tokio::select! {
-            wanted = signals.next() => match wanted {
-                Wanted::Stop => break,
-                Wanted::Reload => Some(Reason::Signal),
-            },
-            _ = watch.tick() => {
-                let now = Fingerprint::of_config(&reloader.path);
-                (now != config_file).then_some(Reason::Changed)
+        let wanted = tokio::select! {
+            wanted = signals.next() => Some(wanted),
+            _ = watch.tick() => None,
+        };
+        if wanted == Some(Wanted::Stop) {
+            break;
+        }
+        let work = async {
+            match wanted {
+                Some(Wanted::Reload) => running.reload(Reason::Signal, &notifier).await,
+                Some(Wanted::Reopen) => running.reopen_audit_file(),
+                Some(Wanted::Stop) | None => running.look(&notifier).await,
             }
         };
-        if let Some(reason) = reason {
-            // Looked at before it is read: a change in between is then seen at the next look.
-            config_file = Fingerprint::of_config(&reloader.path);
-            reloader.reload(reason, &handle, &mut config, address).await;
-            tls_files = Fingerprint::of_tls(&config);
-        } else if Fingerprint::of_tls(&config) != tls_files {
-            tls_files = Fingerprint::of_tls(&config);
-            reload_tls(&handle, &config);
+        // A new store that does not answer must not keep the process from being stopped either.
+        tokio::select! {
+            biased;
+            () = work => {}
+            () = signals.stop() => break,
         }
     }
-    stop(&handle, serving, signals).await
+    notifier.stopping(running.drain() + END);
+    stop(&running.handle, serving, signals).await
+}
+
+/// Keeps the service manager's watchdog from acting for as long as every thread does what it is asked: the server's, and
+/// this one, on which the watching is done.
+fn guard(handle: &Handle, notifier: &Arc<Notifier>) {
+    if let Some(period) = notify::watchdog_period() {
+        let (handle, notifier) = (handle.clone(), Arc::clone(notifier));
+        let answers = move |within| {
+            let handle = handle.clone();
+            async move { handle.answers(within).await }
+        };
+        tokio::spawn(async move { notifier.watchdog(period, answers).await });
+    }
 }
 
 /// The error is the old text and what to do about it.
@@ -156,135 +145,8 @@ fn bind(address: SocketAddr, state: State, options: Options) -> Result<Server, (
             }
             _ => "choose another address",
         };
-        let text = error.to_string();
-        let words = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
-        (format!("listen tcp {address}: bind: {words}"), hint)
+        (format!("listen tcp {address}: bind: {}", assemble::words(&error)), hint)
     })
-}
-
-struct Reloader {
-    path: PathBuf,
-    addr: Option<String>,
-    root: Option<String>,
-}
-
-impl Reloader {
-    fn read(&self) -> anyhow::Result<Config> {
-        let mut file = File::read(&self.path).map_err(|error| anyhow!("{error}"))?;
-        if let Some(addr) = &self.addr {
-            file = file.address(addr.clone());
-        }
-        if let Some(root) = &self.root {
-            file = file.root(root.clone());
-        }
-        let loaded = file.load().map_err(|error| anyhow!("{error}"))?;
-        banner::warnings(&loaded.warnings);
-        warn_about_missing(&loaded.config);
-        Ok(loaded.config)
-    }
-
-    /// All or nothing: after an error the running state stays as it was.
-    async fn reload(&self, reason: Reason, handle: &Handle, config: &mut Config, address: SocketAddr) {
-        let (first_line, last_line) = match reason {
-            Reason::Signal => ("SIGHUP signal received.", "Reloading configuration after SIGHUP signal completed."),
-            Reason::Changed => {
-                ("The configuration file has changed.", "Reloading the changed configuration completed.")
-            }
-        };
-        banner::tell(&format!("{first_line} Reloading configuration..."));
-        match self.try_reload(handle, config).await {
-            Ok(new) => {
-                if new.address != config.address {
-                    banner::warn(&format!(
-                        "'address' changed to {}: the old one stays until a restart",
-                        new.address.as_str()
-                    ));
-                }
-                warn_about_restart(config, &new);
-                *config = new;
-                warn_about_expiry(handle);
-                banner::show(&Facts::of(config), &handle.state(), address, last_line);
-            }
-            Err(error) => {
-                handle.reload_failed();
-                let text = format!("{error:#}");
-                banner::tell(&format!("Failed to {}: {text}", failed_step(&text)));
-                handle.log().write(Level::Error, "the configuration could not be reloaded; the old one stays", &[]);
-            }
-        }
-    }
-
-    async fn try_reload(&self, handle: &Handle, config: &Config) -> anyhow::Result<Config> {
-        let mut new = self.read()?;
-        let running = handle.state();
-        let state = assemble::state(&mut new, Some((&running, config))).await?;
-        handle.reload(state);
-        Ok(new)
-    }
-}
-
-/// Compat: the old server had other words for what it noticed after the file was read and the store connected: names in
-/// policies, and keys that cannot be created. Those texts begin so.
-fn failed_step(text: &str) -> &'static str {
-    let late = text.starts_with("kes: ") || text.starts_with("failed to create key ");
-    if late { "update server configuration" } else { "reload server config" }
-}
-
-/// New connections get the new certificate and trust; nothing else changes.
-fn reload_tls(handle: &Handle, config: &Config) {
-    let swapped =
-        tls_files::read(config).and_then(|tls| Ok(handle.state().with_tls(&tls.certificate, tls.verification)?));
-    match swapped {
-        Ok(state) => {
-            handle.reload_tls(state);
-            handle.log().write(Level::Info, "TLS files changed: new connections get the new certificate", &[]);
-            warn_about_expiry(handle);
-        }
-        Err(error) => {
-            handle.reload_failed();
-            banner::tell(&format!("Failed to reload TLS configuration: {error:#}"));
-        }
-    }
-}
-
-/// What a file may ask for and this release does not have. None of it changes where keys live or who may use them.
-fn warn_about_missing(config: &Config) {
-    if config.probe.address.is_some() {
-        banner::warn("this release has no 'probe.address' support: use api./v1/ready.skip_auth for probes");
-    }
-    if config.compat.legacy_messages {
-        banner::warn("this release has no 'compat.legacy_messages' support: error texts are those of 2025");
-    }
-}
-
-/// What a reload does not change besides the address.
-fn warn_about_restart(old: &Config, new: &Config) {
-    let connections = |config: &Config| {
-        let limits = &config.limits;
-        (limits.connections, limits.handshake, limits.header, limits.idle, limits.drain)
-    };
-    if connections(old) != connections(new) {
-        banner::warn("'limits' changed: those of connections stay until a restart, 'rate' and 'concurrency' are new");
-    }
-    if old.log.audit_file != new.log.audit_file {
-        banner::warn("'log.audit_file' changed: the old one stays until a restart");
-    }
-}
-
-/// Clients refuse an expired certificate, and then everything stops at once.
-fn warn_about_expiry(handle: &Handle) {
-    let expires = handle.state().certificate_expires();
-    let left = expires - OffsetDateTime::now_utc();
-    if left.is_negative() {
-        handle.log().write(
-            Level::Error,
-            "the server's certificate has expired: clients will refuse it",
-            &[("expired", &rfc3339::format(expires))],
-        );
-    } else if left < time::Duration::days(30) {
-        let text = format!("the server's certificate expires in {} days", left.whole_days());
-        handle.log().write(Level::Warn, text, &[("expires", &rfc3339::format(expires))]);
-    }
 }
 
 /// Lets requests in flight finish; a second signal ends the process at once.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use kes_config::{ClientAuth, Config, Secret};
+use kes_config::{ClientAuth, Config, Secret, Tls};
 use kes_identity::pem::{self, Error};
 use kes_identity::{Certificate, Verification, system_roots, trust};
 use zeroize::Zeroizing;
@@ -15,11 +15,19 @@ pub(crate) struct TlsFiles {
     pub(crate) verification: Verification,
 }
 
+/// Makes a refusal of what the key of the configuration file says, from a text and a hint: [`Config::refuse`].
+pub(crate) type Refuse<'a> = &'a dyn Fn(&str, String, &str) -> kes_config::Error;
+
 /// Reads the certificate, its key and the roots, in this order. Every refusal names the key of the file it is about.
 pub(crate) fn read(config: &Config) -> anyhow::Result<TlsFiles> {
-    let certificate = certificate(config)?;
+    let refuse: Refuse<'_> = &|key, text, hint| config.refuse(key, text, hint);
+    let first = |errors: Vec<kes_config::Error>| match errors.into_iter().next() {
+        Some(error) => anyhow!("{error}"),
+        None => anyhow!("failed to read TLS certificate"),
+    };
+    let certificate = certificate(&config.tls, refuse).map_err(first)?;
     let authorities = match &config.tls.ca {
-        Some(path) => pem::ca_path(path).map_err(|error| refuse_ca(config, &error))?,
+        Some(path) => pem::ca_path(path).map_err(|error| anyhow!("{}", refuse_ca(refuse, &error)))?,
         None => Vec::new(),
     };
     let verification = match config.tls.auth {
@@ -28,7 +36,7 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<TlsFiles> {
             let mut roots = system_roots();
             trust(&mut roots, &authorities).map_err(|error| {
                 let text = format!("failed to read TLS CA certificates: {error}");
-                anyhow!("{}", config.refuse("tls.ca", text, "name certificates of authorities"))
+                anyhow!("{}", refuse("tls.ca", text, "name certificates of authorities"))
             })?;
             Verification::Roots(Arc::new(roots))
         }
@@ -36,26 +44,31 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<TlsFiles> {
     Ok(TlsFiles { certificate, verification })
 }
 
-fn certificate(config: &Config) -> anyhow::Result<Certificate> {
-    let tls = &config.tls;
-    let refuse = |key: &'static str| move |error: Error| refuse(config, key, &error);
-    let chain = pem::read(&tls.cert).and_then(|text| pem::certificates(&text)).map_err(refuse("tls.cert"))?;
-    let text = Zeroizing::new(pem::read(&tls.key).map_err(refuse("tls.key"))?);
-    let key = pem::private_key(&text, tls.password.as_ref().map(Secret::expose)).map_err(|error| match error {
-        Error::PasswordRequired | Error::WrongPassword => refuse("tls.password")(error),
-        error => refuse("tls.key")(error),
-    })?;
-    let certificate = Certificate::new(chain, key).map_err(refuse("tls.key"))?;
+/// The server's certificate with its key, or all that is wrong with the files, in the order of the old server.
+pub(crate) fn certificate(tls: &Tls, refuse: Refuse<'_>) -> Result<Certificate, Vec<kes_config::Error>> {
+    let refused = |key: &'static str| move |error: Error| refuse_file(refuse, key, &error);
+    let chain = pem::read(&tls.cert).and_then(|text| pem::certificates(&text)).map_err(refused("tls.cert"));
+    let key = pem::read(&tls.key)
+        .map(Zeroizing::new)
+        .and_then(|text| pem::private_key(&text, tls.password.as_ref().map(Secret::expose)));
+    let key = key.map_err(|error| match error {
+        Error::PasswordRequired | Error::WrongPassword => refused("tls.password")(error),
+        error => refused("tls.key")(error),
+    });
+    let (chain, key) = match (chain, key) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
+    };
+    let certificate = Certificate::new(chain, key).map_err(|error| vec![refused("tls.key")(error)])?;
     certificate.require_names().map_err(|error| {
         let hint = "make it with `kes identity new --dns NAME --ip ADDRESS …`, or with a subjectAltName by other means";
-        anyhow!("{}", config.refuse("tls.cert", format!("invalid TLS certificate: {error}"), hint))
+        vec![refuse("tls.cert", format!("invalid TLS certificate: {error}"), hint)]
     })?;
     Ok(certificate)
 }
 
-fn refuse(config: &Config, key: &str, error: &Error) -> anyhow::Error {
-    let text = format!("failed to read TLS certificate: {error}");
-    anyhow!("{}", config.refuse(key, text, &advice(key, error)))
+fn refuse_file(refuse: Refuse<'_>, key: &str, error: &Error) -> kes_config::Error {
+    refuse(key, format!("failed to read TLS certificate: {error}"), &advice(key, error))
 }
 
 /// What to do about a certificate or key file.
@@ -90,14 +103,14 @@ fn advice(key: &str, error: &Error) -> String {
 }
 
 /// What to do about a file or folder of roots. `error`'s text names the file only where the old server's does.
-fn refuse_ca(config: &Config, error: &Error) -> anyhow::Error {
+pub(crate) fn refuse_ca(refuse: Refuse<'_>, error: &Error) -> kes_config::Error {
     const PURE: &str = "must hold certificates in PEM and nothing else";
     let hint = match error {
         Error::File { path, kind, .. } => file_advice(path, *kind),
         Error::InFolder { path, .. } | Error::NoAuthority(path) => format!("{} {PURE}", path.display()),
         _ => format!("the file {PURE}"),
     };
-    anyhow!("{}", config.refuse("tls.ca", format!("failed to read TLS CA certificates: {error}"), &hint))
+    refuse("tls.ca", format!("failed to read TLS CA certificates: {error}"), &hint)
 }
 
 fn file_advice(path: &Path, kind: std::io::ErrorKind) -> String {

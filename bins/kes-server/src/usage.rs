@@ -4,6 +4,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// One line, and a hint where there is more to say.
 pub(crate) fn text(error: &clap::Error) -> String {
+    text_for(error, "kes server")
+}
+
+/// The same for a command that has a help of its own.
+pub(crate) fn text_for(error: &clap::Error, command: &str) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
@@ -34,10 +39,13 @@ pub(crate) fn text(error: &clap::Error) -> String {
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     };
     let hint = match context(ContextKind::SuggestedArg) {
+        "" if std::path::Path::new(argument).is_dir() => {
+            "\nhint: a folder was named to the stateful server of 2022 and 2023, which no longer exists; write '--config FILE'".to_owned()
+        }
         "" => String::new(),
         meant => format!("\nhint: did you mean '{meant}'?"),
     };
-    format!("{text}. See 'kes server --help'{hint}")
+    format!("{text}. See '{command} --help'{hint}")
 }
 
 #[cfg(test)]
@@ -54,6 +62,11 @@ mod tests {
             ),
             ("--dev --config f", "'--config' flag is not supported in development mode"),
             ("--config f g", "too many arguments. See 'kes server --help'"),
+            (
+                "src",
+                "too many arguments. See 'kes server --help'\nhint: a folder was named to the stateful server of 2022 and \
+                 2023, which no longer exists; write '--config FILE'",
+            ),
             ("--dev --bogus", "unknown flag: --bogus. See 'kes server --help'"),
             ("--dev -x", "unknown shorthand flag: 'x' in -x. See 'kes server --help'"),
             ("--config", "flag needs an argument: --config. See 'kes server --help'"),

@@ -10,6 +10,9 @@ use crate::online;
 use crate::output::{self, Output};
 
 pub(crate) fn run(global: &Global, output: &Output, status: &Status) -> Outcome {
+    if let Some(url) = &status.probe {
+        return super::probe::run(global, url);
+    }
     online(global, async |client| {
         let routes = if status.api { Some(client.apis().await?) } else { None };
         if let Some(routes) = &routes
@@ -48,6 +51,9 @@ fn details(output: &Output, facts: &Facts, latency: Duration) -> String {
         + &line("CPUs", &format!("{} {}", facts.num_cpu_used, facts.arch));
     if let Some(state) = store(facts) {
         text += &line("Store", state);
+    }
+    if let Some(at) = facts.reload_failed_at {
+        text += &line("Config", &format!("old: the last reload failed at {}", kes_client::wire::rfc3339::format(at)));
     }
     text + &format!("{}\n", output.faint("  Memory  "))
         + &line("· Heap", &size(facts.mem_heap_used))
@@ -154,6 +160,13 @@ mod tests {
     fn a_store_that_is_down_is_shown() {
         let facts = Facts { keystore_unreachable: true, ..Facts::default() };
         assert!(details(&plain(), &facts, Duration::ZERO).contains("  Store    unreachable\n"));
+    }
+
+    #[test]
+    fn a_configuration_that_could_not_be_reloaded_is_shown() {
+        let facts = Facts { reload_failed_at: Some(time::OffsetDateTime::UNIX_EPOCH), ..Facts::default() };
+        let text = details(&plain(), &facts, Duration::ZERO);
+        assert!(text.contains("  Config   old: the last reload failed at 1970-01-01T00:00:00Z\n"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,187 @@
+//! The files that the configuration names: certificates and their dates, authorities, modes.
+
+use std::path::{Path, PathBuf};
+
+use kes_config::keystore::{Backend, VaultAuth, VaultToken};
+use kes_config::{ClientAuth, Inspection, Tls};
+use kes_crypto::rfc3339;
+use kes_identity::pem::{self, Facts};
+use time::{Duration, OffsetDateTime};
+
+use super::report::Report;
+use crate::tls_files;
+
+/// How long before its end a certificate is warned about.
+const SOON: Duration = Duration::days(30);
+
+pub(super) fn check(report: &mut Report, file: &Inspection, now: OffsetDateTime) {
+    if let Some(tls) = &file.sections.tls {
+        certificate(report, file, tls, now);
+        authorities(report, file, tls, now);
+    }
+    for (key, path) in private_files(file) {
+        mode(report, file, key, &path);
+    }
+    if file.secrets
+        && let Some(place) = file.place("")
+    {
+        let path = PathBuf::from(&*place.file);
+        if let Some(mode) = world_readable(&path) {
+            report.warn(
+                Some(place),
+                format!(
+                    "the configuration holds a secret and can be read by every user of this machine (mode {mode:04o})"
+                ),
+                format!("`chmod 640 {}`, or put the secret into a variable and write ${{NAME}}", path.display()),
+            );
+        }
+    }
+    audit_file(report, file);
+}
+
+fn certificate(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDateTime) {
+    if let Err(errors) = tls_files::certificate(tls, &|key, text, hint| file.refuse(key, text, hint)) {
+        errors.iter().for_each(|error| report.error(error));
+    }
+    let chain = pem::read(&tls.cert).and_then(|text| pem::certificates(&text)).unwrap_or_default();
+    let chain: Vec<Facts> = chain.iter().filter_map(|certificate| pem::facts(certificate).ok()).collect();
+    let place = || file.place("tls.cert");
+    for facts in &chain {
+        dates(report, file, "tls.cert", &tls.cert, facts, now);
+    }
+    let Some(leaf) = chain.first() else { return };
+    if !leaf.usages.is_empty() && !leaf.usages.iter().any(|usage| usage == "serverAuth" || usage == "any") {
+        report.warn(
+            place(),
+            format!(
+                "the server's certificate '{}' is for {} alone: clients refuse it",
+                leaf.subject,
+                leaf.usages.join(", ")
+            ),
+            "make one with the extended key usage serverAuth",
+        );
+    }
+    if leaf.is_ca {
+        report.note(
+            place(),
+            format!(
+                "the server's certificate '{}' says CA:TRUE: some clients take no authority for a server",
+                leaf.subject
+            ),
+            "",
+        );
+    }
+    for pair in chain.windows(2).filter(|pair| pair[0].issuer != pair[1].subject) {
+        report.warn(
+            place(),
+            format!(
+                "the chain is broken: '{}' was signed by '{}', but '{}' follows it",
+                pair[0].subject, pair[0].issuer, pair[1].subject
+            ),
+            "put each certificate's signer behind it, the server's own first",
+        );
+    }
+}
+
+fn dates(report: &mut Report, file: &Inspection, key: &str, path: &Path, facts: &Facts, now: OffsetDateTime) {
+    let (subject, path) = (&facts.subject, path.display());
+    let left = facts.not_after - now;
+    let hint = "renew it; a changed file is taken up within seconds, without a restart";
+    if left.is_negative() {
+        let when = rfc3339::format(facts.not_after);
+        report.warn(file.place(key), format!("the certificate '{subject}' in {path} has expired on {when}"), hint);
+    } else if left < SOON {
+        let (days, when) = (left.whole_days(), rfc3339::format(facts.not_after));
+        let text = format!("the certificate '{subject}' in {path} expires in {days} days, on {when}");
+        report.warn(file.place(key), text, hint);
+    }
+    if facts.not_before > now {
+        let when = rfc3339::format(facts.not_before);
+        let text = format!("the certificate '{subject}' in {path} is not valid before {when}");
+        report.warn(file.place(key), text, "set the clock of this machine right, or make the certificate anew");
+    }
+}
+
+fn authorities(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDateTime) {
+    let Some(path) = &tls.ca else { return };
+    let found = match pem::ca_path(path) {
+        Ok(found) => found,
+        Err(error) => {
+            report.error(&tls_files::refuse_ca(&|key, text, hint| file.refuse(key, text, hint), &error));
+            return;
+        }
+    };
+    for facts in found.iter().filter_map(|certificate| pem::facts(certificate).ok()) {
+        dates(report, file, "tls.ca", path, &facts, now);
+        if !facts.is_ca {
+            report.warn(
+                file.place("tls.ca"),
+                format!(
+                    "'{}' in {} is no authority (CA:FALSE) but somebody's own certificate",
+                    facts.subject,
+                    path.display()
+                ),
+                "name the certificate that signed the clients' certificates",
+            );
+        }
+    }
+    if found.is_empty() && tls.auth == ClientAuth::On {
+        report.note(file.place("tls.ca"), format!("{} holds no certificate", path.display()), "");
+    }
+}
+
+/// Files that hold a secret, and their keys.
+fn private_files(file: &Inspection) -> Vec<(&'static str, PathBuf)> {
+    let mut files = Vec::new();
+    files.extend(file.sections.tls.as_ref().map(|tls| ("tls.key", tls.key.clone())));
+    let Some(store) = &file.sections.store else { return files };
+    match store.backend() {
+        Backend::Static(key) => files.extend(key.file.clone().map(|path| ("keystore.static.file", path))),
+        Backend::Vault(vault) => {
+            files.extend(vault.tls.key.clone().map(|path| ("keystore.vault.tls.key", path)));
+            if let VaultAuth::Token(VaultToken::File(path)) = &vault.login.auth {
+                files.push(("keystore.vault.token.file", path.clone()));
+            }
+        }
+        _ => {}
+    }
+    files.extend(store.seal().and_then(|seal| seal.key_file.clone()).map(|path| ("keystore.seal.key_file", path)));
+    files
+}
+
+fn mode(report: &mut Report, file: &Inspection, key: &str, path: &Path) {
+    if let Some(mode) = world_readable(path) {
+        let path = path.display();
+        report.warn(
+            file.place(key),
+            format!("{path} holds a secret and can be read by every user of this machine (mode {mode:04o})"),
+            format!("`chmod 600 {path}`; for a Kubernetes secret: 'defaultMode: 0440'"),
+        );
+    }
+}
+
+/// The file's mode, if everybody may read it.
+fn world_readable(path: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).ok()?) & 0o7777;
+        (mode & 0o004 != 0).then_some(mode)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// The start makes the audit file, but not its folder.
+fn audit_file(report: &mut Report, file: &Inspection) {
+    let Some(audit) = file.sections.log.as_ref().and_then(|log| log.audit_file.as_ref()) else { return };
+    let folder = audit.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let text = match (audit.path.is_dir(), folder.is_dir()) {
+        (true, _) => format!("cannot open the audit log {}: is a directory", audit.path.display()),
+        (_, false) => format!("cannot open the audit log {}: no such file or directory", audit.path.display()),
+        _ => return,
+    };
+    report.error(&file.refuse("log.audit_file.path", text, "name a file in a folder that the server may write to"));
+}
