@@ -15,6 +15,7 @@ export GOMODCACHE=$CACHE/go/mod GOCACHE=$CACHE/go/build GOFLAGS=-buildvcs=false 
 # name | kind | program below the cache, or a command of the system | what the kind needs
 PEERS='
 kes          go    bin/kes               go-kes github.com/minio/kes/cmd/kes
+kes-2023     go    bin/kes-2023          go-kes-2023 github.com/minio/kes/cmd/kes
 minio        go    bin/minio             go-minio github.com/minio/minio
 mc           go    bin/mc                go-mc github.com/minio/mc
 minio-2021   go    bin/minio-2021        go-minio-2021 github.com/minio/minio

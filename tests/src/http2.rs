@@ -1,4 +1,4 @@
-//! HTTP/2: one request on one connection.
+//! HTTP/2: one request on a connection of its own, or many on one.
 
 use crate::{Body, Client, Fault, Request, Response};
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// Sends a request on a fresh HTTP/2 connection and reads its response.
 ///
@@ -30,14 +32,68 @@ pub fn h2(address: SocketAddr, client: &Client, request: &Request) -> Result<Res
     })
 }
 
-async fn exchange(address: SocketAddr, client: &Client, request: &Request) -> Result<Response, Fault> {
+/// A connection for many requests, kept alive.
+pub struct Http2 {
+    runtime: Runtime,
+    address: SocketAddr,
+    sender: http2::SendRequest<Outgoing>,
+}
+
+impl Http2 {
+    /// Connects. `client` must offer `h2`.
+    ///
+    /// # Errors
+    /// What kept the connection from being made.
+    pub fn open(address: SocketAddr, client: &Client) -> Result<Self, Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (sender, _driver) = runtime.block_on(connect(address, client))?;
+        Ok(Self { runtime, address, sender })
+    }
+
+    /// Sends these requests at once, each on a stream of its own, and reads their responses.
+    ///
+    /// # Errors
+    /// What kept the first of them from being complete.
+    pub fn exchange(&self, requests: &[Request]) -> Result<Vec<Response>, Fault> {
+        self.runtime.block_on(async {
+            let streams: Vec<_> = requests
+                .iter()
+                .map(|request| {
+                    let (mut sender, message) = (self.sender.clone(), message(self.address, request));
+                    tokio::spawn(async move { respond(sender.send_request(message?)).await })
+                })
+                .collect();
+            let mut responses = Vec::new();
+            for stream in streams {
+                let limit = tokio::time::timeout(Duration::from_secs(10), stream).await.map_err(|_| Fault::Timeout)?;
+                responses.push(limit.expect("a stream does not panic")?);
+            }
+            Ok(responses)
+        })
+    }
+}
+
+type Driver = JoinHandle<hyper::Result<()>>;
+
+async fn connect(address: SocketAddr, client: &Client) -> Result<(http2::SendRequest<Outgoing>, Driver), Fault> {
     let socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").expect("a host name");
     let stream = tokio_rustls::TlsConnector::from(client.config()).connect(name, socket).await?;
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(fault)?;
-    let driver = tokio::spawn(connection);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(fault)?;
+    Ok((sender, tokio::spawn(connection)))
+}
 
+async fn exchange(address: SocketAddr, client: &Client, request: &Request) -> Result<Response, Fault> {
+    let (mut sender, driver) = connect(address, client).await?;
+    match respond(sender.send_request(message(address, request)?)).await {
+        // The connection's own end says more (an alert) than "connection closed".
+        Err(error) => Err(driver.await.ok().and_then(Result::err).map_or(error, fault)),
+        answer => answer,
+    }
+}
+
+fn message(address: SocketAddr, request: &Request) -> Result<http::Request<Outgoing>, Fault> {
     let mut authority = address.to_string();
     let mut builder = http::Request::builder().method(request.method.as_str());
     for (name, value) in &request.headers {
@@ -52,17 +108,14 @@ async fn exchange(address: SocketAddr, client: &Client, request: &Request) -> Re
     } else {
         request.target.clone()
     };
-    let message = builder.uri(uri).body(body(&request.body)).map_err(|error| Fault::Protocol(error.to_string()))?;
+    builder.uri(uri).body(body(&request.body)).map_err(|error| Fault::Protocol(error.to_string()))
+}
 
-    let answer = async {
-        let (parts, body) = sender.send_request(message).await?.into_parts();
-        Ok::<_, hyper::Error>((parts, body.collect().await?.to_bytes()))
-    };
-    let (parts, body) = match answer.await {
-        Ok(answer) => answer,
-        // The connection's own end says more (an alert) than "connection closed".
-        Err(error) => return Err(driver.await.ok().and_then(Result::err).map_or_else(|| fault(error), fault)),
-    };
+async fn respond(
+    answer: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
+) -> Result<Response, Fault> {
+    let (parts, body) = answer.await.map_err(fault)?.into_parts();
+    let body = body.collect().await.map_err(fault)?.to_bytes();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Ok(Response {
         version: "HTTP/2.0".into(),
@@ -89,7 +142,9 @@ fn fault(error: hyper::Error) -> Fault {
     Fault::Protocol(error.to_string())
 }
 
-fn body(body: &Body) -> Either<Full<Bytes>, Lengthless> {
+type Outgoing = Either<Full<Bytes>, Lengthless>;
+
+fn body(body: &Body) -> Outgoing {
     match body {
         Body::None => Either::Left(Full::default()),
         Body::Sized(bytes) => Either::Left(Full::new(bytes.clone().into())),

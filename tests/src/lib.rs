@@ -36,6 +36,6 @@ pub use binary::{Binary, Kind, checkout, peer};
 pub use certificate::{Authority, Credential, Recipe, identity_of};
 pub use client::{Client, Fault, Versions};
 pub use http1::Connection;
-pub use http2::h2;
+pub use http2::{Http2, h2};
 pub use message::{Body, Request, Response};
-pub use server::{Home, Server};
+pub use server::{Home, Server, free_address};

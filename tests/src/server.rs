@@ -169,6 +169,16 @@ impl Server {
         self.expect(&self.stdout, text);
     }
 
+    /// Waits until stdout contains the text so many times.
+    ///
+    /// # Panics
+    /// If it does not within twenty seconds.
+    pub fn expect_stdout_times(&self, text: &str, times: usize) {
+        let enough = |sofar: &str, _| sofar.matches(text).count() >= times;
+        let found = self.stdout.wait(Duration::from_secs(20), enough);
+        assert!(found, "no {text:?} {times} times\n--- stdout\n{}--- stderr\n{}", self.stdout(), self.stderr());
+    }
+
     /// Waits until stderr contains the text.
     ///
     /// # Panics
@@ -187,6 +197,16 @@ impl Server {
         let pid =
             Pid::from_raw(i32::try_from(self.child.id()).expect("a process id")).expect("a process id above zero");
         kill_process(pid, signal).expect("our own child can be signalled");
+    }
+
+    /// Waits until stderr contains the text so many times.
+    ///
+    /// # Panics
+    /// If it does not within twenty seconds.
+    pub fn expect_stderr_times(&self, text: &str, times: usize) {
+        let enough = |sofar: &str, _| sofar.matches(text).count() >= times;
+        let found = self.stderr.wait(Duration::from_secs(20), enough);
+        assert!(found, "no {text:?} {times} times\n--- stdout\n{}--- stderr\n{}", self.stdout(), self.stderr());
     }
 
     /// Waits for its end, which must come within the limit.
@@ -257,7 +277,7 @@ impl Output {
 
 /// A loopback port that nobody listens on. Below the range from which the system takes ports for outgoing connections: one of those could
 /// get hold of it in between, or even connect to itself. No two tests of a process get the same.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = std::process::id().wrapping_mul(131).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
