@@ -26,6 +26,11 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 
+/// The definitions of the command line, for help, completions and manual pages.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the server with the arguments behind the program's name, and returns when it was told to stop.
 ///
 /// Exit status: 0 after a stop that was asked for, 1 if it could not start or go on, 2 for wrong arguments.

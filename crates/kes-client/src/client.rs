@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use kes_api::wire::KeyType;
 use kes_api::wire::{
-    self, ApiInfo, AuditEvent, Body, DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, ErrorEvent,
-    GenerateRequest, GenerateResponse, HmacRequest, HmacResponse, IdentityInfo, ImportRequest, KeyInfo, PolicyInfo,
-    PolicyRules, SecretBytes, SelfInfo, Status, Version,
+    self, ApiInfo, AssignRequest, AuditEvent, Body, DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse,
+    ErrorEvent, GenerateRequest, GenerateResponse, HmacRequest, HmacResponse, IdentityInfo, ImportRequest, KeyInfo,
+    PolicyInfo, PolicyRules, SecretBytes, SelfInfo, Status, Version,
 };
 use kes_identity::Identity;
 use reqwest::Method;
@@ -48,6 +48,14 @@ impl Client {
     /// The endpoints in the order they were named, as `https://host:port`.
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {
         self.endpoints.iter().map(super::endpoint::Endpoint::as_str)
+    }
+
+    /// A client of this endpoint alone, by its place in the order they were named; `None` behind the last. For what
+    /// belongs to one server rather than to all: its metrics, its logs. It shares certificate and connections.
+    #[must_use]
+    pub fn only(&self, endpoint: usize) -> Option<Self> {
+        let endpoint = self.endpoints.iter().nth(endpoint)?.clone();
+        Some(Self { endpoints: Arc::new(Endpoints::new(vec![endpoint])), ..self.clone() })
     }
 
     /// Reads certificate, key and CA files again, and goes on with fresh connections. Requests in flight are not
@@ -109,13 +117,23 @@ impl Client {
         self.text(&Request::get("/v1/metrics")).await
     }
 
+    /// `GET /v1/metrics?view=full`: as [`Client::metrics_text`], with the operator's families behind the others. A server
+    /// that has no such view answers with the plain one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn metrics_full_text(&self) -> Result<String, Error> {
+        self.text(&Request::get("/v1/metrics?view=full")).await
+    }
+
     /// Creates a key that the server makes up.
     ///
     /// # Errors
     /// [`Reason::KeyExists`]; [`Error`]. After [`Error::Connection`] or [`Error::Timeout`] the key may exist: see
     /// [`Builder::repeat_writes`].
     pub async fn create_key(&self, name: &str) -> Result<(), Error> {
-        self.write(Method::POST, "create", name, Reason::KeyExists).await
+        let path = format!("/v1/key/create/{}", name::check("key name", name)?);
+        self.write(Request { method: Method::POST, ..Request::get(path) }, Some(Reason::KeyExists)).await
     }
 
     /// Creates a key from 32 bytes that the caller brings.
@@ -146,7 +164,8 @@ impl Client {
     /// # Errors
     /// [`Reason::KeyNotFound`] from most key stores; [`Error`].
     pub async fn delete_key(&self, name: &str) -> Result<(), Error> {
-        self.write(Method::DELETE, "delete", name, Reason::KeyNotFound).await
+        let path = format!("/v1/key/delete/{}", name::check("key name", name)?);
+        self.write(Request { method: Method::DELETE, ..Request::get(path) }, Some(Reason::KeyNotFound)).await
     }
 
     /// A new data key: 32 bytes to encrypt with, and the same bytes sealed by the named key, to be stored.
@@ -247,6 +266,45 @@ impl Client {
         Names::new(self.clone(), Listing::Identities, name::check_prefix("identity", prefix)?)
     }
 
+    /// Makes a policy, or gives one new rules; its members keep it. It holds until the server restarts or reloads its
+    /// configuration.
+    ///
+    /// # Errors
+    /// A 400 for a deny pattern that is malformed; [`Reason::NotAllowed`] for everybody but the admin and whom a rule
+    /// names the route; a 501 from servers that take no such changes; [`Error`].
+    pub async fn create_policy(&self, name: &str, policy: &wire::PolicyRequest) -> Result<(), Error> {
+        let path = format!("/v1/policy/write/{}", name::check("policy name", name)?);
+        self.write(Request::with_body(Method::POST, path, wire::encode(policy)), None).await
+    }
+
+    /// Gives an identity a policy in the place of the one that it has. As durable as [`Client::create_policy`].
+    ///
+    /// # Errors
+    /// [`Reason::PolicyNotFound`]; a 400 for the admin or a TLS proxy, a 403 for the caller itself; [`Error`].
+    pub async fn assign_policy(&self, policy: &str, identity: &str) -> Result<(), Error> {
+        let path = format!("/v1/policy/assign/{}", name::check("policy name", policy)?);
+        let body = AssignRequest { identity: name::check("identity", identity)?.to_owned() };
+        self.write(Request::with_body(Method::POST, path, wire::encode(&body)), None).await
+    }
+
+    /// Removes a policy: its members have none then. As durable as [`Client::create_policy`].
+    ///
+    /// # Errors
+    /// [`Reason::PolicyNotFound`]; [`Error`].
+    pub async fn delete_policy(&self, name: &str) -> Result<(), Error> {
+        let path = format!("/v1/policy/delete/{}", name::check("policy name", name)?);
+        self.write(Request { method: Method::DELETE, ..Request::get(path) }, Some(Reason::PolicyNotFound)).await
+    }
+
+    /// Takes an identity's policy away. As durable as [`Client::create_policy`].
+    ///
+    /// # Errors
+    /// [`Reason::IdentityNotFound`]; a 400 for the admin; [`Error`].
+    pub async fn delete_identity(&self, identity: &str) -> Result<(), Error> {
+        let path = format!("/v1/identity/delete/{}", name::check("identity", identity)?);
+        self.write(Request { method: Method::DELETE, ..Request::get(path) }, Some(Reason::IdentityNotFound)).await
+    }
+
     /// Follows the audit log from now on: one event per request. Dropping the stream ends it.
     ///
     /// # Errors
@@ -277,13 +335,12 @@ impl Client {
         String::from_utf8(answer.body.to_vec()).map_err(|error| self.misunderstood(request, Cause::of(error)))
     }
 
-    /// Create or delete: with `repeat_writes`, `done` in answer to a repeated try is the success of an earlier one.
-    async fn write(&self, method: Method, operation: &str, name: &str, done: Reason) -> Result<(), Error> {
-        let path = format!("/v1/key/{operation}/{}", name::check("key name", name)?);
-        let request = Request { method, repeatable: self.repeat_writes, ..Request::get(path) };
+    /// A change: with `repeat_writes`, `done` in answer to a repeated try is the success of an earlier one.
+    async fn write(&self, mut request: Request, done: Option<Reason>) -> Result<(), Error> {
+        request.repeatable = self.repeat_writes;
         let Outcome { answer, repeated } = self.run(&request).await;
         match answer.and_then(|answer| self.check(&request, answer)) {
-            Err(error) if repeated && error.reason() == Some(done) => Ok(()),
+            Err(error) if repeated && done.is_some() && error.reason() == done => Ok(()),
             result => result.map(drop),
         }
     }

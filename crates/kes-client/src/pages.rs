@@ -4,9 +4,9 @@
 //! each other. The old one takes the text always as a prefix and answers at most 1024 or 1025 names: there the rest is
 //! found by asking for the prefixes that sort behind the last name, character by character.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use kes_api::wire::{IdentityNames, KeyNames};
+use kes_api::wire::{IdentityNames, KeyNames, PolicyNames};
 use serde::Deserialize;
 
 use crate::Client;
@@ -47,6 +47,7 @@ pub struct Names {
     steps: Vec<Step>,
     ready: VecDeque<String>,
     last: String,
+    ephemeral: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -61,13 +62,21 @@ enum Step {
 struct Page {
     names: Vec<String>,
     continue_at: String,
+    ephemeral: Vec<String>,
 }
 
 impl Names {
     pub(crate) fn new(client: Client, listing: Listing, prefix: &str) -> Result<Self, Error> {
         let steps = vec![Step::Prefix(name::listable(prefix).to_owned())];
         let (ready, last) = (VecDeque::new(), String::new());
-        Ok(Self { client, listing, prefix: prefix.to_owned(), steps, ready, last })
+        Ok(Self { client, listing, prefix: prefix.to_owned(), steps, ready, last, ephemeral: HashSet::new() })
+    }
+
+    /// Whether a policy or an identity that [`Names::next`] has given was made or changed over the API, and so is gone
+    /// after a restart or a reload of the server. MinIO KES never says so.
+    #[must_use]
+    pub fn is_ephemeral(&self, name: &str) -> bool {
+        self.ephemeral.contains(name)
     }
 
     /// The next name, or `None` after the last.
@@ -118,6 +127,7 @@ impl Names {
         if !page.continue_at.is_empty() {
             self.steps.push(Step::Continue { at: page.continue_at, scope, before: page.names.len() });
         }
+        self.ephemeral.extend(page.ephemeral);
         self.take(page.names);
         Ok(true)
     }
@@ -157,12 +167,20 @@ impl Names {
     }
 
     fn object(&self, answer: &Answer) -> Result<Page, serde_json::Error> {
-        if self.listing == Listing::Identities {
-            let IdentityNames { identities: names, continue_at } = serde_json::from_slice(&answer.body)?;
-            return Ok(Page { names, continue_at });
-        }
-        let KeyNames { names, continue_at } = serde_json::from_slice(&answer.body)?;
-        Ok(Page { names, continue_at })
+        Ok(match self.listing {
+            Listing::Keys => {
+                let KeyNames { names, continue_at } = serde_json::from_slice(&answer.body)?;
+                Page { names, continue_at, ephemeral: Vec::new() }
+            }
+            Listing::Policies => {
+                let PolicyNames { names, continue_at, ephemeral } = serde_json::from_slice(&answer.body)?;
+                Page { names, continue_at, ephemeral }
+            }
+            Listing::Identities => {
+                let IdentityNames { identities: names, continue_at, ephemeral } = serde_json::from_slice(&answer.body)?;
+                Page { names, continue_at, ephemeral }
+            }
+        })
     }
 }
 
@@ -185,7 +203,7 @@ fn lines(answer: &Answer) -> Result<Result<Page, serde_json::Error>, Error> {
         }
     }
     names.sort_unstable();
-    Ok(Ok(Page { names, continue_at: String::new() }))
+    Ok(Ok(Page { names, continue_at: String::new(), ephemeral: Vec::new() }))
 }
 
 #[cfg(test)]

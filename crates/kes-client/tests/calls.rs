@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kes_client::wire::SecretBytes;
+use kes_client::wire::{PolicyRequest, SecretBytes};
 use kes_client::{ApiKey, Client, Error, Identity, KeyType, Reason, ServerError};
 use support::{Fake, Reply, Seen, Setup, authority, json, settings, template, trusted};
 
@@ -19,6 +19,7 @@ fn routes(seen: &Seen) -> Reply {
         "/v1/status" => json(r#"{"version":"v1","uptime":43,"num_cpu":2,"keystore_unreachable":true}"#.into()),
         "/v1/api" => json(r#"[{"method":"GET","path":"/version","max_body":0,"timeout":10}]"#.into()),
         "/v1/metrics" => (200, "text/plain; version=0.0.4", b"kes_http_request_active 1\n".to_vec()),
+        "/v1/metrics?view=full" => (200, "text/plain; version=0.0.4", b"kes_cache_hits_total 1\n".to_vec()),
         "/v1/key/describe/k" => json(format!(r#"{{"name":"k","created_at":"{TIME}","created_by":"me"}}"#)),
         "/v1/key/generate/k" => json(r#"{"plaintext":"cGxhaW4=","ciphertext":"c2VhbGVk"}"#.into()),
         "/v1/key/encrypt/k" => json(r#"{"ciphertext":"c2VhbGVk"}"#.into()),
@@ -31,6 +32,10 @@ fn routes(seen: &Seen) -> Reply {
         "/v1/policy/read/app" => {
             json(format!(r#"{{"name":"app","allow":{{"/v1/status":{{}}}},"created_at":"{TIME}"}}"#))
         }
+        "/v1/policy/write/new" | "/v1/policy/assign/new" | "/v1/policy/delete/new" | "/v1/identity/delete/someone" => {
+            (200, "", Vec::new())
+        }
+        "/v1/policy/list/new" => json(r#"{"names":["newer","news"],"continue_at":"","ephemeral":["news"]}"#.into()),
         "/v1/identity/describe/someone" => json(format!(r#"{{"policy":"app","created_at":"{TIME}"}}"#)),
         "/v1/identity/self/describe" => json(format!(r#"{{"identity":"f00","admin":true,"created_at":"{TIME}"}}"#)),
         _ => (404, "text/plain; charset=utf-8", b"404 page not found\n".to_vec()),
@@ -90,6 +95,7 @@ async fn answers_are_read() {
     assert_eq!(client.apis().await.unwrap()[0].timeout, 10);
     assert_eq!(client.metrics().await.unwrap().requests_active, 1);
     assert_eq!(client.metrics_text().await.unwrap(), "kes_http_request_active 1\n");
+    assert_eq!(client.metrics_full_text().await.unwrap(), "kes_cache_hits_total 1\n");
     let info = client.describe_key("k").await.unwrap();
     assert_eq!((info.algorithm.as_str(), info.created_at.nanosecond()), ("AES256", 977_670_609));
     let data_key = client.generate_key("k", b"").await.unwrap();
@@ -104,6 +110,42 @@ async fn answers_are_read() {
     let someone: Identity = "someone".parse().unwrap();
     assert_eq!(client.describe_identity(&someone).await.unwrap().policy, "app");
     assert!(client.describe_self().await.unwrap().admin);
+}
+
+#[tokio::test]
+async fn policies_and_identities_are_changed_on_the_old_routes() {
+    let (fake, builder) = trusted(routes).await;
+    let client = builder.build().unwrap();
+    let policy = PolicyRequest { allow: vec!["/v1/status".into()], deny: Vec::new() };
+    client.create_policy("new", &policy).await.unwrap();
+    client.assign_policy("new", "someone").await.unwrap();
+    client.delete_policy("new").await.unwrap();
+    client.delete_identity("someone").await.unwrap();
+    let sent: Vec<_> = fake
+        .seen()
+        .into_iter()
+        .map(|seen| format!("{} {} {}", seen.method, seen.path, String::from_utf8_lossy(&seen.body).trim_end()))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            r#"POST /v1/policy/write/new {"allow":["/v1/status"],"deny":[]}"#,
+            r#"POST /v1/policy/assign/new {"identity":"someone"}"#,
+            "DELETE /v1/policy/delete/new ",
+            "DELETE /v1/identity/delete/someone ",
+        ]
+    );
+    for wrong in ["", "..", "a/b"] {
+        assert!(matches!(client.create_policy(wrong, &policy).await, Err(Error::Name { .. })));
+        assert!(matches!(client.assign_policy(wrong, "a").await, Err(Error::Name { .. })));
+        assert!(matches!(client.assign_policy("a", wrong).await, Err(Error::Name { .. })));
+        assert!(matches!(client.delete_policy(wrong).await, Err(Error::Name { .. })));
+        assert!(matches!(client.delete_identity(wrong).await, Err(Error::Name { .. })));
+    }
+    assert_eq!(fake.seen().len(), 4);
+    let mut names = client.list_policies("new").unwrap();
+    assert_eq!(names.next().await.unwrap().as_deref(), Some("newer"));
+    assert!(names.is_ephemeral("news") && !names.is_ephemeral("newer"));
 }
 
 #[tokio::test]
@@ -175,6 +217,22 @@ async fn the_next_endpoint_gets_the_body_again() {
     assert_eq!(down.seen().len(), 1, "left alone after its first failure");
     let bodies: Vec<_> = down.seen().into_iter().chain(up.seen()).map(|seen| seen.body).collect();
     assert!(bodies.iter().all(|body| body == bodies.first().unwrap() && !body.is_empty()));
+}
+
+#[tokio::test]
+async fn one_of_several_endpoints_can_be_asked_alone() {
+    let (fake, builder) = trusted(routes).await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = builder.endpoint(format!("https://{dead}")).build().unwrap();
+    let (first, second) = (client.only(0).unwrap(), client.only(1).unwrap());
+    assert!(client.only(2).is_none());
+    assert_eq!(second.endpoints().collect::<Vec<_>>(), [format!("https://{dead}")]);
+    assert_eq!(first.identity(), client.identity());
+    for _ in 0..3 {
+        first.status().await.unwrap();
+        assert!(matches!(second.status().await, Err(Error::Connection { .. })));
+    }
+    assert_eq!(fake.seen().len(), 3);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Place, Warning, io_words};
+use crate::policy::PolicySource;
 use crate::section::{Context, Section, TOML};
 use crate::{api, compat, keystore, known, legacy, limits, log, policy, tls, yaml};
 use std::fmt;
@@ -35,6 +36,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// Harmless things, for whoever asks for all of them.
     pub notes: Vec<Warning>,
+    /// Where the policies stand, in the order of the file.
+    pub policies: Vec<PolicySource>,
 }
 
 impl File {
@@ -109,9 +112,9 @@ impl File {
         legacy::translate(&mut tree, &context)?;
         let root = context.root(&tree);
         tls::check_version(&root)?;
-        let (config, notes) = self.judge(&root, &context)?;
+        let (config, notes, policies) = self.judge(&root, &context)?;
         known::survey(&tree, &context);
-        Ok(Loaded { config, warnings: context.take_warnings(), notes })
+        Ok(Loaded { config, warnings: context.take_warnings(), notes, policies })
     }
 
     fn tree(&self, context: &Context<'_>) -> Result<Option<yaml::Node>, Error> {
@@ -129,7 +132,11 @@ impl File {
     }
 
     /// Reads everything, then refuses the first thing that is wrong in the order of the old server.
-    fn judge(&self, root: &Section<'_>, context: &Context<'_>) -> Result<(Config, Vec<Warning>), Error> {
+    fn judge(
+        &self,
+        root: &Section<'_>,
+        context: &Context<'_>,
+    ) -> Result<(Config, Vec<Warning>, Vec<PolicySource>), Error> {
         let address = root.filled("address");
         let admin = tls::read_admin(root, self.root.as_deref());
         let tls = tls::read(root);
@@ -169,10 +176,10 @@ impl File {
         for Warning { message, place, hint } in policies.warnings {
             context.warn(place, message, hint);
         }
-        let (tls, policies, notes) = (tls.tls, policies.set, policies.notes);
+        let (tls, policies, notes, sources) = (tls.tls, policies.set, policies.notes, policies.sources);
         let config =
             Config { address, admin, tls, api, policies, cache, log, keys, limits, compat, probe, store, places };
-        Ok((config, notes))
+        Ok((config, notes, sources))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::finding::{self, Effect, Finding};
 use crate::name::PolicyName;
+use crate::names::Reach;
+use crate::routes::Route;
 use crate::rule::{Matching, Rule};
 use std::fmt;
 
@@ -89,6 +91,19 @@ impl Policy {
                 Some(Finding { severity, policy, effect, index, pattern, kind })
             })
             .collect()
+    }
+
+    /// What requests on one route may name, in every way they can be made: [`Reach`]. For people who ask what a policy
+    /// grants; a request is decided by [`decide`](Self::decide).
+    #[must_use]
+    pub fn reach(&self, route: &Route) -> Reach {
+        let rules = |rules: &[Rule], effect| {
+            let names = |(index, rule): (usize, &Rule)| {
+                rule.names(route, effect, self.matching).into_iter().map(move |names| (names, index))
+            };
+            rules.iter().enumerate().flat_map(names).collect()
+        };
+        Reach::new(rules(&self.allow, Effect::Allow), rules(&self.deny, Effect::Deny))
     }
 
     /// The allow rule that comes closest to `path`: the one that shares the longest start with it, and at least the

@@ -102,6 +102,10 @@ pub struct PolicyNames {
     /// Always there, always empty.
     #[serde(default)]
     pub continue_at: String,
+    /// Those of them that were made or changed over the API, and so are gone after a restart or a reload. Only our server
+    /// says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ephemeral: Vec<String>,
 }
 
 /// `GET /v1/identity/list/<prefix>`.
@@ -112,6 +116,10 @@ pub struct IdentityNames {
     /// Always there, always empty.
     #[serde(default)]
     pub continue_at: String,
+    /// Those of them that were made or changed over the API, and so are gone after a restart or a reload. Only our server
+    /// says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ephemeral: Vec<String>,
 }
 
 /// `GET /v1/policy/describe/<name>`.
@@ -120,12 +128,15 @@ pub struct PolicyInfo {
     /// Name of the policy; absent before 2023-10-24.
     #[serde(default)]
     pub name: String,
-    /// Start of the server: policies come from its file.
+    /// Start of the server for policies of its file, else when it was written.
     #[serde(with = "rfc3339")]
     pub created_at: OffsetDateTime,
     /// The configured admin, verbatim.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// A rule as the wire knows it: an empty object.
@@ -153,6 +164,9 @@ pub struct PolicyRules {
     /// As in [`PolicyInfo`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// `GET /v1/identity/describe/<identity>`.
@@ -170,6 +184,9 @@ pub struct IdentityInfo {
     /// The configured admin, verbatim; empty for the admin itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// `GET /v1/identity/self/describe`.
@@ -198,6 +215,9 @@ pub struct SelfInfo {
     /// The configured admin, verbatim; empty for the admin itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it was made or changed over the API, and so is gone after a restart or a reload. Only our server says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ephemeral: bool,
 }
 
 /// `GET /v1/identity/self/describe?enclave=…`: the form that clients of 2022 and 2023 read.
@@ -316,6 +336,7 @@ mod tests {
             deny: Rules::new(),
             created_at: OffsetDateTime::UNIX_EPOCH,
             created_by: String::new(),
+            ephemeral: false,
         };
         assert_eq!(
             String::from_utf8(encode(&rules)).expect("text"),

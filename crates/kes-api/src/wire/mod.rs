@@ -8,6 +8,7 @@ mod go_json;
 mod info;
 mod key;
 mod log;
+mod policy;
 mod request;
 mod secret;
 pub mod text;
@@ -28,6 +29,7 @@ pub use key::{
 #[cfg(feature = "server")]
 pub(crate) use key::{DecryptAnswer, GenerateAnswer};
 pub use log::{AuditEvent, AuditRequest, AuditResponse, ErrorEvent};
+pub use policy::{AssignRequest, PolicyRequest};
 pub use request::{Malformed, Request, decode};
 pub use secret::SecretBytes;
 

@@ -19,6 +19,18 @@ pub const INVALID_BODY: &str = "invalid request body";
 pub const INVALID_IMPORT_BODY: &str = "invalid import key request body";
 /// 400: a bulk decryption of more than 1000 ciphertexts.
 pub const TOO_MANY_CIPHERTEXTS: &str = "too many ciphertexts";
+/// 400: a policy is given to nobody.
+pub const IDENTITY_UNKNOWN: &str = "identity is unknown";
+/// 400: the admin, on the routes of releases up to v0.17.
+pub const IDENTITY_IS_ROOT: &str = "identity is root";
+/// 400: the admin needs no policy.
+pub const ASSIGN_TO_ADMIN: &str = "cannot assign policy to system admin";
+/// 400: a TLS proxy has no rights of its own.
+pub const ASSIGN_TO_PROXY: &str = "cannot assign policy to TLS proxy";
+/// 400.
+pub const DELETE_ADMIN: &str = "cannot delete system admin";
+/// 403: not even the admin.
+pub const ASSIGN_TO_ITSELF: &str = "identity cannot assign policy to itself";
 /// 400: not 409; clients compare status and text together.
 pub const KEY_EXISTS: &str = "key already exists";
 /// 400: every reason for which a ciphertext does not open.
@@ -76,6 +88,12 @@ pub fn invalid_pattern(pattern: &[u8]) -> Vec<u8> {
     [b"listing pattern '", pattern, b"' is empty, too long or is invalid"].concat()
 }
 
+/// 400: a policy that is written over the API.
+#[must_use]
+pub fn malformed_deny_pattern(pattern: &str) -> String {
+    format!("deny pattern '{pattern}' is malformed")
+}
+
 /// 405: `declared` is PUT even where POST is fine.
 #[must_use]
 pub fn wrong_method(received: &str, declared: &str) -> String {
@@ -92,6 +110,17 @@ pub fn unsupported_algorithm(cipher: &str) -> String {
 #[must_use]
 pub fn invalid_key_size(cipher: &str) -> String {
     format!("invalid key size for '{cipher}'")
+}
+
+/// Compat: the words of releases up to v0.17 for a refusal, where MinIO before 2022 compares them; any other message as
+/// it is. For `compat.legacy_messages`.
+#[must_use]
+pub fn legacy(status: u16, message: &[u8]) -> &[u8] {
+    match status {
+        400 if message == KEY_EXISTS.as_bytes() => b"key does already exist",
+        403 if message == NOT_AUTHORIZED.as_bytes() => b"prohibited by policy",
+        _ => message,
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +141,12 @@ mod tests {
             INVALID_BODY,
             INVALID_IMPORT_BODY,
             TOO_MANY_CIPHERTEXTS,
+            IDENTITY_UNKNOWN,
+            IDENTITY_IS_ROOT,
+            ASSIGN_TO_ADMIN,
+            ASSIGN_TO_PROXY,
+            DELETE_ADMIN,
+            ASSIGN_TO_ITSELF,
             KEY_EXISTS,
             NOT_AUTHENTIC,
             NOT_AUTHORIZED,
@@ -136,10 +171,20 @@ mod tests {
             STORE_UNREACHABLE,
             &invalid_name,
             &invalid_pattern,
+            &malformed_deny_pattern("/v1/["),
             &wrong_method("GET", "PUT"),
             &unsupported_algorithm("x"),
             &invalid_key_size("AES256"),
         ];
         assert_eq!(texts.join("\n"), include_str!("texts.golden").trim_end());
+    }
+
+    #[test]
+    fn two_texts_have_older_words() {
+        assert_eq!(legacy(400, KEY_EXISTS.as_bytes()), b"key does already exist");
+        assert_eq!(legacy(403, NOT_AUTHORIZED.as_bytes()), b"prohibited by policy");
+        for (status, text) in [(404, KEY_EXISTS), (403, ""), (400, NOT_AUTHENTIC), (404, KEY_NOT_FOUND)] {
+            assert_eq!(legacy(status, text.as_bytes()), text.as_bytes());
+        }
     }
 }

@@ -107,6 +107,7 @@ pub(super) fn describe_policy(call: &Call, name: &PolicyName) -> Result<Reply, F
         name: policy.name().as_str().to_owned(),
         created_at: call.connection.shared.created_at,
         created_by: call.state.admin.to_string(),
+        ephemeral: false,
     }))
 }
 
@@ -118,13 +119,20 @@ pub(super) fn read_policy(call: &Call, name: &PolicyName) -> Result<Reply, Failu
         deny: rules(policy.deny()),
         created_at: call.connection.shared.created_at,
         created_by: call.state.admin.to_string(),
+        ephemeral: false,
     }))
 }
 
 pub(super) fn describe_identity(call: &Call, identity: &Identity) -> Result<Reply, Failure> {
     let created_at = call.connection.shared.created_at;
     if call.state.admin_identity.as_ref() == Some(identity) {
-        let info = wire::IdentityInfo { admin: true, policy: String::new(), created_at, created_by: String::new() };
+        let info = wire::IdentityInfo {
+            admin: true,
+            policy: String::new(),
+            created_at,
+            created_by: String::new(),
+            ephemeral: false,
+        };
         return Ok(Reply::json(&info));
     }
     let policy = call.state.policies.lookup(identity).ok_or_else(|| Failure::not_found(text::IDENTITY_NOT_FOUND))?;
@@ -133,6 +141,7 @@ pub(super) fn describe_identity(call: &Call, identity: &Identity) -> Result<Repl
         policy: policy.name().as_str().to_owned(),
         created_at,
         created_by: call.state.admin.to_string(),
+        ephemeral: false,
     }))
 }
 
@@ -169,6 +178,7 @@ pub(super) fn describe_self(call: &Call) -> Result<Reply, Failure> {
         deny: policy.map_or_else(Rules::new, |policy| rules(policy.deny())),
         created_at,
         created_by,
+        ephemeral: false,
     }))
 }
 

@@ -44,6 +44,7 @@ pub(super) fn policies(call: &Call, prefix: &str) -> Reply {
     Reply::json(&wire::PolicyNames {
         names: names.into_iter().map(str::to_owned).collect(),
         continue_at: String::new(),
+        ephemeral: Vec::new(),
     })
 }
 
@@ -69,6 +70,7 @@ pub(super) fn identities(call: &Call, prefix: &str) -> Reply {
     Reply::json(&wire::IdentityNames {
         identities: identities.into_iter().map(str::to_owned).collect(),
         continue_at: String::new(),
+        ephemeral: Vec::new(),
     })
 }
 
