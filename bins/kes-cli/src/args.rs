@@ -1,27 +1,46 @@
 //! The command line, as clap reads it.
 //!
 //! Every old spelling is kept: flags and positionals may be mixed, booleans take `=true` and `=false`, commands of
-//! v0.17 are hidden aliases, `-e/--enclave` is accepted and ignored. Help comes from here.
+//! v0.17 are hidden aliases, `-e/--enclave` is accepted and ignored. Help, completions and man pages come from here.
+
+mod identity;
+mod key;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
-use crate::duration;
+pub(crate) use identity::{Forget, Identity, IdentityCommand, New, Of, Who};
+pub(crate) use key::{Algorithm, Decrypt, Dek, Encrypt, Hmac, Import, Key, Name, Names, Remove};
+
+use crate::commands::policy::Policy;
+use crate::commands::verify;
+use crate::commands::log::Log;
+use crate::commands::metric::Metric;
+use crate::commands::migrate::Migrate;
+use crate::environment::{self, Lookup};
+use crate::failure::Outcome;
+use crate::{duration, help};
 
 /// Keys for object stores: create and use them, see who may, run the server.
 #[derive(Debug, Parser)]
-#[command(name = "kes", disable_version_flag = true, disable_help_flag = true, arg_required_else_help = true)]
-#[command(after_help = TOP_EXAMPLES)]
+#[command(name = "kes", disable_version_flag = true, disable_help_flag = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true, after_help = help::TOP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
     /// Print version information
-    #[arg(short = 'v', long, visible_short_alias = 'V', action = ArgAction::SetTrue, exclusive = true)]
+    #[arg(short = 'v', long, visible_short_alias = 'V', action = ArgAction::SetTrue)]
     pub(crate) version: bool,
+    /// Now `kes completion`
+    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    pub(crate) auto_completion: bool,
+    /// Up to v0.17; now answered as `kes update` is
+    #[arg(short, long, hide = true, action = ArgAction::SetTrue)]
+    pub(crate) update: bool,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// Print help
@@ -33,37 +52,46 @@ pub(crate) struct Cli {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Global {
     /// Servers, separated by commas [env: MINIO_KES_SERVER, KES_SERVER, MINIO_KMS_KES_ENDPOINT] [default: 127.0.0.1:7373]
-    #[arg(long, global = true, value_name = "HOST[:PORT]", help_heading = "Connection")]
+    #[arg(short, long, global = true, value_name = "HOST[:PORT]", help_heading = CONNECTION)]
     pub(crate) server: Option<String>,
     /// API key; `@FILE` or `-` reads it [env: MINIO_KES_API_KEY, KES_API_KEY, MINIO_KMS_KES_API_KEY]
-    #[arg(long, global = true, value_name = "KEY", hide_env_values = true, help_heading = "Connection")]
+    #[arg(short, long, global = true, value_name = "KEY", help_heading = CONNECTION)]
     pub(crate) api_key: Option<String>,
+    /// A server of the file of servers (`kes servers` lists them)
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = CONNECTION)]
+    pub(crate) connection: Option<String>,
+    /// The file of servers [env: KES_CLI_CONFIG] [default: ~/.config/kes/config.toml]
+    #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION)]
+    pub(crate) cli_config: Option<PathBuf>,
     /// Private key of a client certificate [env: MINIO_KES_KEY_FILE, KES_CLIENT_KEY, MINIO_KMS_KES_KEY_FILE]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = CONNECTION)]
     pub(crate) client_key: Option<PathBuf>,
     /// Client certificate [env: MINIO_KES_CERT_FILE, KES_CLIENT_CERT, MINIO_KMS_KES_CERT_FILE]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = CONNECTION)]
     pub(crate) client_cert: Option<PathBuf>,
     /// File with the password of the private key [env: KES_KEY_PASSWORD holds the password itself]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = CONNECTION)]
     pub(crate) password_file: Option<PathBuf>,
     /// CA certificates to trust instead of the system's, or the server's own certificate [env: MINIO_KES_CA_PATH,
     /// KES_CA_PATH, MINIO_KMS_KES_CAPATH]
-    #[arg(long, alias = "ca", global = true, value_name = "FILE|DIR", help_heading = "Connection")]
+    #[arg(long, alias = "ca", global = true, value_name = "FILE|DIR", value_hint = clap::ValueHint::AnyPath, help_heading = CONNECTION)]
     pub(crate) ca_path: Option<PathBuf>,
-    /// Skip the check of the server's certificate
-    #[arg(short = 'k', long, global = true, help_heading = "Connection")]
+    /// Trust the server by its key: what `kes identity of server.crt` prints on the server [env: KES_SERVER_FINGERPRINT]
+    #[arg(long, global = true, value_name = "SHA256", help_heading = CONNECTION)]
+    pub(crate) server_fingerprint: Option<String>,
+    /// Skip the check of the server's certificate [env: KES_INSECURE=on]
+    #[arg(short = 'k', long, global = true, help_heading = CONNECTION)]
     pub(crate) insecure: bool,
-    /// Give up after this time, such as 10s or 1m30s [default: 60s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse_positive, help_heading = "Connection")]
+    /// Give up after this time, such as 10s or 1m30s [env: KES_TIMEOUT] [default: 60s]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse_positive, help_heading = CONNECTION)]
     pub(crate) timeout: Option<std::time::Duration>,
-    /// Output as text, JSON or YAML
-    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, help_heading = "Output")]
+    /// Form of the output [env: KES_OUTPUT]
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, ignore_case = true, help_heading = OUTPUT)]
     pub(crate) output: Option<Format>,
     /// Same as `--output json`
-    #[arg(long, global = true, help_heading = "Output")]
+    #[arg(long, global = true, help_heading = OUTPUT)]
     pub(crate) json: bool,
-    /// When to use colors; NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honored
+    /// When to use colors [env: NO_COLOR, CLICOLOR, CLICOLOR_FORCE]
     #[arg(
         long,
         global = true,
@@ -71,21 +99,34 @@ pub(crate) struct Global {
         value_enum,
         ignore_case = true,
         default_value = "auto",
-        help_heading = "Output"
+        help_heading = OUTPUT
     )]
     pub(crate) color: When,
 }
 
+const CONNECTION: &str = "Connection";
+const OUTPUT: &str = "Output";
+
 /// Forms of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// For people; `table` is the same
     #[value(alias = "table")]
     Text,
     /// One JSON document
     Json,
     /// One YAML document
+    #[value(alias = "yml")]
     Yaml,
+    /// Comma-separated values; only of `kes policy matrix`
+    #[value(hide = true)]
+    Csv,
+    /// One page for browsers; only of `kes policy matrix`
+    #[value(hide = true)]
+    Html,
+    /// Prometheus's text format; `kes metric` only
+    #[value(hide = true)]
+    Prometheus,
 }
 
 /// When to use colors.
@@ -101,18 +142,50 @@ pub(crate) enum Command {
     /// Start a KES server; the same as the program `kes-server`
     Server(Server),
     /// List keys, policies or identities
+    #[command(after_help = help::LS)]
     Ls(Ls),
     /// Manage and use keys
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::KEY)]
     Key(Key),
-    /// Make API keys and certificates, tell who they are
+    /// Show and change policies: who may do what
+    #[command(subcommand, arg_required_else_help = true, after_help = help::POLICY)]
+    Policy(Policy),
+    /// Make API keys and certificates, tell who is who
     Identity(Identity),
     /// Print the status of the server
+    #[command(after_help = help::STATUS)]
     Status(Status),
     /// Find out why a server cannot be reached, trusted or used, and what to do about it
     Doctor(Doctor),
+    /// Ask whether the server can serve: exit status 0 if it can
+    #[command(after_help = help::READY)]
+    Ready,
+    /// Send any request, for what has no command
+    #[command(after_help = help::API)]
+    Api(Api),
+    /// List the servers that `-c NAME` knows
+    #[command(after_help = help::SERVERS)]
+    Servers,
+    /// Follow the audit or error log
+    Log(Log),
+    /// Watch the server at work
+    Metric(Metric),
+    /// Copy all keys from one key store to another, and prove it
+    Migrate(Migrate),
+    /// Open real sealed keys, before a cut-over, and say which fail
+    #[command(after_help = verify::HELP)]
+    Verify(verify::Verify),
     /// Print version information
+    #[command(after_help = help::VERSION)]
     Version,
+    /// Print completions for a shell
+    #[command(after_help = help::COMPLETION)]
+    Completion(Completion),
+    /// Print the manual page, or write all of them to a folder
+    #[command(after_help = help::MAN)]
+    Man(Man),
+    /// Print the help of a command, or on exit-codes, environment or servers-file
+    Help(Topic),
     #[command(subcommand, hide = true)]
     Tool(Tool),
 }
@@ -120,113 +193,30 @@ pub(crate) enum Command {
 /// For the list of commands: `kes server` is passed on before clap reads anything.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     arguments: Vec<OsString>,
 }
 
+/// For the list of commands: `kes help` is answered before clap reads anything.
 #[derive(Debug, Args)]
-#[command(after_help = LS_EXAMPLES)]
+pub(crate) struct Topic {
+    #[arg(value_name = "COMMAND|TOPIC")]
+    topics: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Ls {
-    /// API key; `@FILE` or `-` reads it
-    #[arg(short = 'a', long, value_name = "KEY")]
-    pub(crate) api_key: Option<String>,
-    /// Servers, separated by commas
-    #[arg(short = 's', long, value_name = "HOST[:PORT]")]
-    pub(crate) server: Option<String>,
     /// List identities
     #[arg(short = 'i', long)]
     pub(crate) identity: bool,
     /// List policies
     #[arg(short = 'p', long)]
     pub(crate) policy: bool,
-    /// Only names that begin with this; with a wildcard (*, ?, [a-z]): only names that match
-    pub(crate) pattern: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Key {
-    /// Create keys
-    #[command(after_help = CREATE_EXAMPLES)]
-    Create(Names),
-    /// Create a key from 32 bytes of your own
-    #[command(after_help = IMPORT_EXAMPLES)]
-    Import(Import),
-    /// Show what is known of a key
-    #[command(alias = "describe")]
-    Info(Name),
-    /// List keys
-    #[command(alias = "list", after_help = KEY_LS_EXAMPLES)]
-    Ls(Pattern),
-    /// Delete keys; what they sealed never opens again
-    #[command(alias = "delete")]
-    Rm(Remove),
-    /// Encrypt a message
-    #[command(after_help = ENCRYPT_EXAMPLES)]
-    Encrypt(Encrypt),
-    /// Decrypt a ciphertext
-    #[command(after_help = DECRYPT_EXAMPLES)]
-    Decrypt(Decrypt),
-    /// Make a data key: 32 bytes to encrypt with, plain and sealed
-    #[command(alias = "derive", after_help = DEK_EXAMPLES)]
-    Dek(Dek),
-}
-
-/// Scripts of 2023 pass it; it selects nothing any more.
-#[derive(Debug, Args)]
-pub(crate) struct Enclave {
-    #[arg(short, long, hide = true, value_name = "NAME")]
-    enclave: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Names {
-    /// Names of the keys
-    #[arg(value_name = "NAME")]
-    pub(crate) names: Vec<String>,
     #[command(flatten)]
-    enclave: Enclave,
+    pub(crate) pattern: Pattern,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Name {
-    /// Name of the key
-    pub(crate) name: Option<String>,
-    #[command(flatten)]
-    enclave: Enclave,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Remove {
-    /// Names of the keys
-    #[arg(value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    /// Do not ask (a terminal is asked otherwise)
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-    #[command(flatten)]
-    enclave: Enclave,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Import {
-    /// Name of the key
-    pub(crate) name: Option<String>,
-    /// 32 bytes in base64; `@FILE` or `-` reads them and keeps them out of the process list
-    pub(crate) key: Option<String>,
-    /// Cipher of the key
-    #[arg(long, alias = "cipher", value_enum, ignore_case = true, default_value = "AES256")]
-    pub(crate) algorithm: Algorithm,
-}
-
-/// Ciphers, in the spelling of the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Algorithm {
-    #[value(name = "AES256", alias = "AES256-GCM_SHA256")]
-    Aes256,
-    #[value(name = "ChaCha20", alias = "XCHACHA20-POLY1305")]
-    ChaCha20,
-}
-
+/// Which names to list.
 #[derive(Debug, Args)]
 pub(crate) struct Pattern {
     /// Only names that begin with this; with a wildcard (*, ?, [a-z]): only names that match
@@ -238,103 +228,11 @@ pub(crate) struct Pattern {
     enclave: Enclave,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Encrypt {
-    /// Name of the key
-    pub(crate) name: Option<String>,
-    /// The message; `@FILE` or `-` reads it
-    pub(crate) message: Option<String>,
-    /// Associated data in base64, needed again for decryption
-    pub(crate) context: Option<String>,
-    /// Take the message literally, also if it is `-` or begins with `@`
-    #[arg(long)]
-    pub(crate) text: bool,
-    /// The message is base64
-    #[arg(long, conflicts_with = "text")]
-    pub(crate) base64: bool,
-    #[command(flatten)]
-    enclave: Enclave,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Decrypt {
-    /// Name of the key
-    pub(crate) name: Option<String>,
-    /// The ciphertext in base64; `@FILE` or `-` reads it
-    pub(crate) ciphertext: Option<String>,
-    /// The associated data that was used for encryption, in base64
-    pub(crate) context: Option<String>,
-    /// Write the plaintext as it is, not in base64
-    #[arg(long, conflicts_with_all = ["json", "output"])]
-    pub(crate) raw: bool,
-    #[command(flatten)]
-    enclave: Enclave,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Dek {
-    /// Name of the key
-    pub(crate) name: Option<String>,
-    /// Associated data in base64, needed again to open the sealed form
-    pub(crate) context: Option<String>,
-    #[command(flatten)]
-    enclave: Enclave,
-}
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = IDENTITY_EXAMPLES)]
-pub(crate) struct Identity {
-    /// An API key, a certificate, or a private key file whose API key is wanted; nothing: make a new API key
-    pub(crate) argument: Option<String>,
-    #[command(subcommand)]
-    pub(crate) command: Option<IdentityCommand>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum IdentityCommand {
-    /// Make a new API key, and a certificate if wanted
-    New(Box<New>),
-    /// Tell the identity of an API key or certificate
-    #[command(after_help = OF_EXAMPLES)]
-    Of(Of),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = NEW_EXAMPLES)]
-pub(crate) struct New {
-    /// Common name of the certificate; the identity if not given
-    pub(crate) subject: Option<String>,
-    /// Write the private key here
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
-    /// Write the certificate here
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cert: Option<PathBuf>,
-    /// IP address that the certificate is valid for; repeatable, or several separated by commas
-    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = ip)]
-    pub(crate) ip: Vec<IpAddr>,
-    /// DNS name that the certificate is valid for; repeatable, or several separated by commas
-    #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
-    pub(crate) dns: Vec<String>,
-    /// How long the certificate is valid [default: 720h]
-    #[arg(long, alias = "time", value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
-    pub(crate) expiry: Option<time::Duration>,
-    /// Encrypt the private key with a password: asked for twice, or from `--password-file` or KES_KEY_PASSWORD
-    #[arg(long)]
-    pub(crate) encrypt: bool,
-    /// Overwrite existing files
-    #[arg(short, long)]
-    pub(crate) force: bool,
-    /// Print only the API key
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Of {
-    /// API keys and certificate files; `-` reads one of them
-    #[arg(value_name = "API-KEY|CERTIFICATE")]
-    pub(crate) arguments: Vec<String>,
+/// Scripts of 2023 pass it; it selects nothing any more.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Enclave {
+    #[arg(short, long, hide = true, value_name = "NAME")]
+    enclave: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -352,7 +250,7 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = DOCTOR_EXAMPLES)]
+#[command(after_help = help::DOCTOR)]
 pub(crate) struct Doctor {
     /// See it as MinIO does: take server, credentials and key from its environment file, such as /etc/default/minio
     #[arg(long, value_name = "FILE")]
@@ -366,6 +264,35 @@ pub(crate) struct Doctor {
     /// Create the key if it does not exist, as MinIO does when it starts
     #[arg(long)]
     pub(crate) create: bool,
+    // Compat: `-s` is "short" here, so the global option has only its long name.
+    /// Servers, separated by commas [env: MINIO_KES_SERVER, KES_SERVER, MINIO_KMS_KES_ENDPOINT] [default: 127.0.0.1:7373]
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = CONNECTION)]
+    server: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Api {
+    /// Path of the route, such as `/v1/status`
+    pub(crate) path: String,
+    /// Body of the request; `@FILE` or `-` reads it
+    pub(crate) body: Option<String>,
+    /// GET without a body, PUT with one, unless another is named
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completion {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Write all pages here (`kes.1`, `kes-key.1`, ..., `kes-server.1`)
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// Names up to v0.17.
@@ -374,11 +301,13 @@ pub(crate) enum Tool {
     /// Now `kes identity`
     #[command(subcommand)]
     Identity(IdentityCommand),
+    /// Now `kes migrate`
+    Migrate(Migrate),
 }
 
 impl Cli {
-    /// Reads the arguments, the program's name first.
-    pub(crate) fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+    /// Reads the arguments, the program's name first. `color` is for help.
+    pub(crate) fn read(arguments: &[OsString], color: When) -> Result<Self, clap::Error> {
         let mut flags = HashSet::new();
         collect_flags(&Self::command(), &mut flags);
         let mut literal = false;
@@ -386,7 +315,25 @@ impl Cli {
             literal |= argument == "--";
             if literal { Some(argument.clone()) } else { plain_flag(argument, &flags) }
         });
-        Self::try_parse_from(arguments)
+        let command = Self::command().color(match color {
+            When::Auto => ColorChoice::Auto,
+            When::Never => ColorChoice::Never,
+            When::Always => ColorChoice::Always,
+        });
+        command.try_get_matches_from(arguments).and_then(|matches| Self::from_arg_matches(&matches))
+    }
+}
+
+impl Global {
+    /// Adds what the environment says about the output; what it says about the connection is read with the rest of that.
+    pub(crate) fn complete(&mut self, lookup: Lookup<'_>) -> Outcome {
+        let Some(value) = environment::first(&[environment::OUTPUT], lookup).filter(|_| self.output.is_none()) else {
+            return Ok(());
+        };
+        let format = Format::from_str(&value, true)
+            .map_err(|_| environment::invalid(environment::OUTPUT, &value, "it must be text, json or yaml"))?;
+        self.output = Some(format);
+        Ok(())
     }
 }
 
@@ -411,82 +358,13 @@ fn collect_flags(command: &clap::Command, flags: &mut HashSet<String>) {
     }
 }
 
-fn ip(text: &str) -> Result<IpAddr, String> {
-    text.trim().parse().map_err(|_| format!("invalid string being converted to IP address: {text}"))
-}
-
-const TOP_EXAMPLES: &str =
-    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 exists already, 5 not authorized,
-6 no connection or no trust, 7 key store unavailable, 130 interrupted.
-
-Examples:
-  kes identity new                     make an API key
-  export KES_SERVER=127.0.0.1:7373 KES_API_KEY=kes:v1:...
-  kes status                           see that the server is there
-  kes key create my-key                make a key
-  kes key dek my-key                   make a data key sealed by it";
-
-const LS_EXAMPLES: &str = "Examples:
-  kes ls
-  kes ls 'my-*'
-  kes ls -i";
-
-const CREATE_EXAMPLES: &str = "Examples:
-  kes key create my-key
-  kes key create my-key-1 my-key-2";
-
-const IMPORT_EXAMPLES: &str = "Examples:
-  head -c 32 /dev/urandom | base64 | kes key import my-key -
-  kes key import my-key @key.base64";
-
-const KEY_LS_EXAMPLES: &str = "Examples:
-  kes key ls
-  kes key ls 'my-key*'
-  kes key ls --json --limit 10 my-";
-
-const ENCRYPT_EXAMPLES: &str = "Examples:
-  kes key encrypt my-key \"Hello World\"
-  kes key encrypt my-key @secret.bin
-  printf %s \"$PASSWORD\" | kes key encrypt my-key -";
-
-const DECRYPT_EXAMPLES: &str = "Examples:
-  kes key decrypt my-key \"$CIPHERTEXT\"
-  kes key encrypt my-key hello | jq -r .ciphertext | kes key decrypt my-key --raw -";
-
-const DEK_EXAMPLES: &str = "Examples:
-  kes key dek my-key
-  kes key dek my-key \"$(printf %s bucket/object | base64)\"";
-
-const DOCTOR_EXAMPLES: &str = "Exit status: 0 all is well (there may be warnings), 1 there are problems.
-
-Examples:
-  kes doctor --key my-key
-  kes doctor --minio-env /etc/default/minio
-  kes doctor --config /etc/kes/config.yaml --minio-env /etc/default/minio";
-
-const IDENTITY_EXAMPLES: &str = "Examples:
-  kes identity                         make an API key; in a pipe only the key is printed
-  kes identity kes:v1:...              whose API key is this?
-  kes identity client.crt              whose certificate is this?
-  kes identity private.key             the API key of a private key";
-
-const NEW_EXAMPLES: &str = "Examples:
-  kes identity new
-  kes identity new --key client.key --cert client.crt my-app
-  kes identity new --key server.key --cert server.crt --ip 10.0.0.92 --dns kes.example.com --expiry 8760h kes";
-
-const OF_EXAMPLES: &str = "Examples:
-  kes identity of kes:v1:...
-  kes identity of client.crt
-  kes identity of - < api-key.txt";
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(line: &str) -> Cli {
         let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();
-        Cli::read(&arguments).unwrap()
+        Cli::read(&arguments, When::Auto).unwrap()
     }
 
     #[test]
@@ -519,7 +397,7 @@ mod tests {
     fn ls_has_its_own_short_names() {
         let cli = read("kes ls -s a:1 -a key -p pre");
         let Some(Command::Ls(ls)) = cli.command else { panic!() };
-        assert!(ls.policy && ls.pattern.as_deref() == Some("pre"));
+        assert!(ls.policy && ls.pattern.pattern.as_deref() == Some("pre"));
         assert_eq!((cli.global.server.as_deref(), cli.global.api_key.as_deref()), (Some("a:1"), Some("key")));
     }
 

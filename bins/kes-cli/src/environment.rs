@@ -3,6 +3,11 @@
 //! The names are those of three generations of the old command line, then MinIO's own, so that MinIO's environment file
 //! serves as it is. An empty variable counts as unset.
 
+use std::time::Duration;
+
+use crate::duration::parse_positive;
+use crate::failure::{Failure, Outcome, Status};
+
 /// Reads one variable; injected so that tests need not touch the process.
 pub(crate) type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
 
@@ -15,6 +20,10 @@ pub(crate) const CLIENT_CERT: &[&str] =
 pub(crate) const CA_PATH: &[&str] =
     &["MINIO_KES_CA_PATH", "KES_CA_PATH", "MINIO_KMS_KES_CAPATH", "MINIO_KMS_KES_CA_PATH"];
 pub(crate) const KEY_PASSWORD: &[&str] = &["MINIO_KES_KEY_PASSWORD", "KES_KEY_PASSWORD", "MINIO_KMS_KES_KEY_PASSWORD"];
+pub(crate) const FINGERPRINT: &[&str] = &["KES_SERVER_FINGERPRINT"];
+pub(crate) const INSECURE: &str = "KES_INSECURE";
+pub(crate) const TIMEOUT: &str = "KES_TIMEOUT";
+pub(crate) const OUTPUT: &str = "KES_OUTPUT";
 
 /// The server that is asked when nobody says which.
 pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:7373";
@@ -29,6 +38,30 @@ pub(crate) fn process(name: &str) -> Option<String> {
 /// Departs from upstream: there an empty newer variable hides a set older one.
 pub(crate) fn first(names: &[&str], lookup: Lookup<'_>) -> Option<String> {
     names.iter().filter_map(|name| lookup(name)).find(|value| !value.is_empty())
+}
+
+/// A variable that switches something on.
+pub(crate) fn switch(name: &str, lookup: Lookup<'_>) -> Outcome<bool> {
+    let Some(value) = first(&[name], lookup) else { return Ok(false) };
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => Err(invalid(name, &value, "it must be on or off")),
+    }
+}
+
+/// A variable that holds a duration.
+pub(crate) fn duration(name: &str, lookup: Lookup<'_>) -> Outcome<Option<Duration>> {
+    let value = first(&[name], lookup);
+    value.map(|value| parse_positive(&value).map_err(|why| invalid(name, &value, &why))).transpose()
+}
+
+/// What to say about a variable that holds something else.
+pub(crate) fn invalid(name: &str, value: &str, why: &str) -> Failure {
+    Failure {
+        status: Status::Usage,
+        ..Failure::new(format!("invalid value \"{value}\" of the variable {name}: {why}"))
+    }
 }
 
 /// `a, https://b:7373,http://c{1...3}` as URLs: blanks trimmed, `https://` put before what has no scheme, and in place of

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
-use kes_client::{Error as ClientError, Reason, TlsProblem};
+use kes_client::{Error as ClientError, Reason, TlsError, TlsProblem};
 
 /// Exit statuses. 0, 1 and 2 mean what they always meant; the others tell scripts what they had to guess from texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,21 +111,64 @@ fn status(error: &ClientError) -> Status {
     }
 }
 
+/// What to do, in one line for each possibility.
 fn hint(error: &ClientError) -> Option<String> {
     match error {
-        ClientError::Tls(tls) => Some(match tls.problem() {
-            TlsProblem::UnknownIssuer => format!("{}, with --ca-path FILE", tls.hint()),
-            _ => tls.hint(),
-        }),
+        ClientError::Tls(tls) => Some(tls_hint(tls)),
+        ClientError::Connection { source, .. } => connection_hint(&source.to_string()).map(Into::into),
+        ClientError::Timeout { .. } => Some("--timeout gives it more time; is there a firewall in between?".into()),
         ClientError::Server(refusal) if refusal.status() == 403 => Some(
-            "does a policy in the server's configuration name this identity (kes identity of KEY), and allow this?"
+            "does a policy in the server's configuration name this identity, and allow this? `kes identity info` tells"
                 .into(),
         ),
-        ClientError::Server(refusal) if refusal.reason() == Some(Reason::Decrypt) => {
-            Some("key, ciphertext and context must be those that were used for sealing".into())
-        }
+        ClientError::Server(refusal) => Some(match refusal.reason()? {
+            Reason::Decrypt => "key, ciphertext and context must be those that were used for sealing".into(),
+            Reason::KeyNotFound => "`kes key ls` lists the keys that are there".into(),
+            Reason::PolicyNotFound => "`kes policy ls` lists the policies that are there".into(),
+            Reason::HmacUnsupported => {
+                "keys of servers before 2024 have no part for HMAC; create another key for it".into()
+            }
+            Reason::StoreUnavailable | Reason::StoreUnreachable => {
+                "the server's log says what its key store answers".into()
+            }
+            _ => return None,
+        }),
         _ => None,
     }
+}
+
+fn connection_hint(cause: &str) -> Option<&'static str> {
+    if cause.contains("connection refused") {
+        Some("is the server running, and is this its address? --server or KES_SERVER names another")
+    } else if cause.contains("no such host") {
+        Some("is the name spelled right? --server or KES_SERVER names another")
+    } else {
+        None
+    }
+}
+
+/// Which certificate, what is wrong with it, and the ways to trust it.
+fn tls_hint(tls: &TlsError) -> String {
+    let Some(shown) = tls.server_certificate() else { return tls.hint() };
+    let certificate = format!("the server's certificate is {shown}");
+    let pin = format!(
+        "or trust this key and no other, if `kes identity of server.crt` says the same on the server: \
+         --server-fingerprint {}",
+        shown.fingerprint
+    );
+    let skip = "or skip the check, for a test: --insecure (-k)";
+    let first = match tls.problem() {
+        TlsProblem::UnknownIssuer => {
+            "trust the CA that signed it, or itself if it is self-signed: --ca-path FILE".to_owned()
+        }
+        TlsProblem::Dates => "renew it, or set the clock of this machine right".to_owned(),
+        TlsProblem::WrongName => {
+            let name = shown.names.first().map(|name| format!("connect by its name {name}, or "));
+            format!("{}make a certificate for '{}'", name.unwrap_or_default(), tls.host())
+        }
+        _ => return tls.hint().replacen("; ", "\n", 1),
+    };
+    [certificate, first, pin, skip.to_owned()].join("\n")
 }
 
 #[cfg(test)]

@@ -60,8 +60,9 @@ pub(crate) fn password(prompt: &str) -> Outcome<Zeroizing<String>> {
         return Err(Failure::new("reading password: inappropriate ioctl for device")
             .hint("use --password-file FILE or the variable KES_KEY_PASSWORD"));
     }
-    say(prompt)?;
+    // Silence comes first: it throws away what was typed before, and nothing typed after the prompt may be lost.
     let silent = Silent::new()?;
+    say(prompt)?;
     let line = line(io::stdin().lock());
     drop(silent);
     say("\n")?;
@@ -72,9 +73,12 @@ pub(crate) fn password(prompt: &str) -> Outcome<Zeroizing<String>> {
 pub(crate) fn confirm(question: &str) -> Outcome<bool> {
     say(question)?;
     let mut answer = String::new();
-    io::stdin()
+    let length = io::stdin()
         .read_line(&mut answer)
         .map_err(|error| Failure::new(format!("reading the answer: {}", reason(&error))))?;
+    if length == 0 {
+        say("\n")?; // Ctrl-D leaves the cursor where it is
+    }
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

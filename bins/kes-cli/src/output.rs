@@ -35,10 +35,22 @@ impl Output {
         self.format.is_none() && !self.terminal
     }
 
+    /// Whether somebody looks at stdout.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether it is a form that only `kes policy matrix` knows.
+    pub(crate) fn is_for_matrix(&self) -> bool {
+        matches!(self.format, Some(Format::Csv | Format::Html))
+    }
+
     /// A document in JSON or YAML; `None` if text is wanted.
     pub(crate) fn document(&self, value: &impl Serialize) -> Outcome<Option<String>> {
         match self.format() {
-            Format::Text => Ok(None),
+            // The last three are forms of single commands, which print them themselves.
+            Format::Text | Format::Prometheus | Format::Csv | Format::Html => Ok(None),
+            Format::Json if self.terminal => Ok(Some(escaped(serde_json::to_string_pretty(value)) + "\n")),
             Format::Json => Ok(Some(json(value) + "\n")),
             Format::Yaml => serde_yaml::to_string(value).map(Some).map_err(|error| Failure::of(&error)),
         }
@@ -72,19 +84,33 @@ impl Output {
 /// One compact JSON line without its newline, with `<`, `>` and `&` escaped as Go escapes them (they occur in strings
 /// only).
 pub(crate) fn json(value: &impl Serialize) -> String {
-    let text = serde_json::to_string(value).expect("structs of strings and numbers always serialise");
+    escaped(serde_json::to_string(value))
+}
+
+fn escaped(text: serde_json::Result<String>) -> String {
+    let text = text.expect("structs of strings and numbers always serialise");
     text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// Writes to stdout. A reader that has gone away (`kes key ls | head`) is no error.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Outcome {
+    stream(text).map(drop)
+}
+
+/// Writes to stdout a part of what has no end of its own; false if nobody reads it any more.
+pub(crate) fn stream(text: impl AsRef<[u8]>) -> Outcome<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("writing to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format!("writing to stdout: {error}"))),
     }
+}
+
+/// Says on stderr why there is nothing on stdout.
+pub(crate) fn note(text: &str) {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Whether to color: the flag decides, then `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR` and `TERM`, then the terminal.
@@ -104,8 +130,15 @@ fn colors(when: When, terminal: bool, lookup: Lookup<'_>) -> bool {
 }
 
 /// Whether errors are colored: as results are, but by what stderr is.
-pub(crate) fn error_colors() -> bool {
-    colors(When::Auto, io::stderr().is_terminal(), &environment::process)
+pub(crate) fn error_colors(when: When) -> bool {
+    colors(when, io::stderr().is_terminal(), &environment::process)
+}
+
+/// Says on stderr what deserves a look but stops nothing.
+pub(crate) fn warn(when: When, text: &str) {
+    let prefix = if error_colors(when) { "\x1b[1;33mWarning: \x1b[0m" } else { "Warning: " };
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "{prefix}{text}");
 }
 
 #[cfg(test)]

@@ -3,13 +3,35 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory};
+use clap::{Command, CommandFactory, ValueEnum};
 
-use crate::args::Cli;
+use crate::args::{Cli, When};
 use crate::failure::Failure;
 
-/// Commands of MinIO KES that are not there yet, or whose time is over.
-const LATER: &[&str] = &["enclave", "init", "log", "metric", "migrate", "policy", "secret", "update"];
+/// Commands of older releases that have no successor, and what to do instead.
+const GONE: &[(&str, &str)] = &[
+    ("enclave", "kes has no enclaves any more; run another server beside this one"),
+    ("init", "kes keeps no state of its own, so there is nothing to initialise; run `kes server --config FILE`"),
+    ("secret", "kes keeps no secrets any more; seal them (`kes key encrypt`) and store the result where you like"),
+    ("update", "kes does not update itself; install the new release the way this one was installed"),
+];
+
+/// What to say about a command whose time is over.
+pub(crate) fn gone(name: &str) -> Option<Failure> {
+    GONE.iter().find(|(gone, _)| *gone == name).map(|(_, instead)| Failure::new(*instead))
+}
+
+/// When to use colors, before anything else is known of the arguments.
+pub(crate) fn color(arguments: &[OsString]) -> When {
+    let texts = arguments.iter().map_while(|argument| argument.to_str()).take_while(|argument| *argument != "--");
+    let texts: Vec<&str> = texts.collect();
+    let value = texts.iter().enumerate().rev().find_map(|(at, text)| match text.strip_prefix("--color") {
+        Some("") => texts.get(at + 1).copied(),
+        Some(rest) => rest.strip_prefix('='),
+        None => None,
+    });
+    value.and_then(|value| When::from_str(value, true).ok()).unwrap_or(When::Auto)
+}
 
 /// The failure behind clap's error.
 pub(crate) fn failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
@@ -33,8 +55,8 @@ pub(crate) fn failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
             "too many arguments".into()
         }
         ErrorKind::InvalidSubcommand => {
-            if command == "kes" && LATER.contains(&wrong.as_str()) {
-                return Failure::new(format!("this release has no 'kes {wrong}' command"));
+            if let Some(failure) = gone(&wrong).filter(|_| command == "kes") {
+                return failure;
             }
             let what = command.strip_prefix("kes ").unwrap_or(&command);
             format!("\"{wrong}\" is not a {what} command")

@@ -33,6 +33,10 @@ use std::process::ExitCode;
 use arguments::Arguments;
 
 pub use probe::{ProbeError, probe};
+/// The definitions of the command line, for help, completions and manual pages.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
 
 /// Runs the server with the arguments behind the program's name, and returns when it was told to stop.
 ///

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_identity::{ApiKey, Certificate};
+use kes_identity::{ApiKey, Certificate, Identity};
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
@@ -161,6 +161,14 @@ impl Builder {
     /// Trusts the system's CAs beside the named ones.
     pub fn system_roots(mut self, also: bool) -> Self {
         self.trust.system = also;
+        self
+    }
+
+    /// Trusts a server by its key: its certificate must be of this identity (as `kes identity of server.crt` prints it),
+    /// whoever signed it and whatever its names and dates are. Renewing the certificate keeps it. With CAs named as well,
+    /// both must hold.
+    pub fn server_fingerprint(mut self, key: Identity) -> Self {
+        self.trust.pin = Some(key);
         self
     }
 

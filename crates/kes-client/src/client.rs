@@ -53,6 +53,14 @@ impl Client {
         self.endpoints.iter().map(super::endpoint::Endpoint::as_str)
     }
 
+    /// A client of this endpoint alone, by its place in the order they were named; `None` behind the last. For what
+    /// belongs to one server rather than to all: its metrics, its logs. It shares certificate and connections.
+    #[must_use]
+    pub fn only(&self, endpoint: usize) -> Option<Self> {
+        let endpoint = self.endpoints.iter().nth(endpoint)?.clone();
+        Some(Self { endpoints: Arc::new(Endpoints::new(vec![endpoint])), ..self.clone() })
+    }
+
     /// Reads certificate, key and CA files again, and goes on with fresh connections. Requests in flight are not
     /// disturbed; after an error the client goes on as before.
     ///
@@ -124,6 +132,15 @@ impl Client {
     /// [`Error`].
     pub async fn metrics_text(&self) -> Result<String, Error> {
         self.text(&Request::get("/v1/metrics")).await
+    }
+
+    /// `GET /v1/metrics?view=full`: as [`Client::metrics_text`], with the operator's families behind the others. A server
+    /// that has no such view answers with the plain one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn metrics_full_text(&self) -> Result<String, Error> {
+        self.text(&Request::get("/v1/metrics?view=full")).await
     }
 
     /// Creates a key that the server makes up.

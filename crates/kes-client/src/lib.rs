@@ -53,6 +53,7 @@ mod log;
 mod metrics;
 mod name;
 mod pages;
+mod raw;
 mod retry;
 mod tls;
 mod transport;

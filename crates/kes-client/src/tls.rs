@@ -14,7 +14,11 @@ use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_nam
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
+
+use time::OffsetDateTime;
 
 use crate::BuildError;
 use crate::endpoint::Endpoint;
@@ -29,6 +33,8 @@ pub(crate) struct Trust {
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     /// The system's CAs as well; without paths and certificates they are the only ones.
     pub(crate) system: bool,
+    /// The key that the server must have. Without named CAs this takes the place of all other checks.
+    pub(crate) pin: Option<Identity>,
     /// Accept anything.
     pub(crate) insecure: bool,
 }
@@ -40,11 +46,14 @@ pub(crate) fn client_config(
 ) -> Result<(ClientConfig, Arc<Observed>), BuildError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let observed = Arc::new(Observed::default());
-    let verifier: Arc<dyn ServerCertVerifier> = if trust.insecure {
+    let mut verifier: Arc<dyn ServerCertVerifier> = if trust.insecure || trust.is_pin_alone() {
         Arc::new(Anyone(Arc::clone(&provider), Arc::clone(&observed)))
     } else {
         Arc::new(Watched::new(trust, &provider, Arc::clone(&observed))?)
     };
+    if let Some(pin) = trust.pin.clone() {
+        verifier = Arc::new(Pinned { pin, usual: verifier, observed: Arc::clone(&observed) });
+    }
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports TLS 1.2 and 1.3")
@@ -59,6 +68,10 @@ pub(crate) fn client_config(
 }
 
 impl Trust {
+    fn is_pin_alone(&self) -> bool {
+        self.pin.is_some() && self.paths.is_empty() && self.certificates.is_empty() && !self.system
+    }
+
     /// The trusted certificates and those among them that were named one by one.
     fn load(&self) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), BuildError> {
         let mut named = self.certificates.clone();
@@ -119,11 +132,67 @@ impl ServerCertVerifier for Watched {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.observed.remember(server, end_entity);
+        self.observed.remember(server, end_entity, now);
         match self.usual.verify_server_cert(end_entity, intermediates, server, ocsp, now) {
             Err(_) if self.is_named(end_entity, server, now) => Ok(ServerCertVerified::assertion()),
             verdict => verdict,
         }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+/// A verification behind which the key must be the pinned one.
+#[derive(Debug)]
+struct Pinned {
+    pin: Identity,
+    usual: Arc<dyn ServerCertVerifier>,
+    observed: Arc<Observed>,
+}
+
+/// The verdict of [`Pinned`], carried through rustls.
+#[derive(Debug, thiserror::Error)]
+#[error("the key is not the pinned one, {expected}")]
+struct WrongKey {
+    expected: Identity,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        // The handshake's signature proves that the server owns this key; the rest of the certificate is only paper.
+        if Identity::of_certificate(end_entity).is_ok_and(|key| key == self.pin) {
+            return self.usual.verify_server_cert(end_entity, intermediates, server, ocsp, now);
+        }
+        self.observed.remember(server, end_entity, now);
+        let wrong = WrongKey { expected: self.pin.clone() };
+        Err(CertificateError::Other(OtherError(Arc::new(wrong))).into())
     }
 
     fn verify_tls12_signature(
@@ -160,9 +229,9 @@ impl ServerCertVerifier for Anyone {
         _: &[CertificateDer<'_>],
         server: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.1.remember(server, end_entity);
+        self.1.remember(server, end_entity, now);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -194,9 +263,13 @@ impl ServerCertVerifier for Anyone {
 pub(crate) struct Observed(Mutex<HashMap<String, Shown>>);
 
 impl Observed {
-    fn remember(&self, server: &ServerName<'_>, certificate: &CertificateDer<'_>) {
+    fn remember(&self, server: &ServerName<'_>, certificate: &CertificateDer<'_>, now: UnixTime) {
         let Ok(facts) = kes_identity::pem::facts(certificate) else { return };
+        let Ok(key) = Identity::of_certificate(certificate) else { return };
+        let now = i64::try_from(now.as_secs()).ok().and_then(|now| OffsetDateTime::from_unix_timestamp(now).ok());
         let shown = Shown {
+            fingerprint: key.to_string(),
+            seen_at: now.map(kes_api::wire::rfc3339::format).unwrap_or_default(),
             subject: facts.subject,
             issuer: facts.issuer,
             names: facts.names,
@@ -225,6 +298,10 @@ pub struct Shown {
     pub not_before: String,
     /// RFC 3339.
     pub not_after: String,
+    /// The time by which it was judged, RFC 3339: this machine's clock.
+    pub seen_at: String,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo) in hex, for [`Builder::server_fingerprint`](crate::Builder).
+    pub fingerprint: String,
 }
 
 impl fmt::Display for Shown {
@@ -258,6 +335,8 @@ pub enum TlsProblem {
     Dates,
     /// The server's certificate is for other names.
     WrongName,
+    /// The server has another key than the pinned one, which is this.
+    WrongFingerprint(Identity),
     /// The server's certificate is unfit for another reason, in rustls's words.
     ServerCertificate(String),
     /// The server demands a client certificate and got none.
@@ -275,6 +354,12 @@ impl TlsError {
     #[must_use]
     pub fn problem(&self) -> &TlsProblem {
         &self.problem
+    }
+
+    /// The host that was asked, without port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The server's certificate, if it is the one that was refused.
@@ -295,6 +380,9 @@ impl TlsError {
             }
             TlsProblem::Dates => "renew it, or set the clock of this machine right".into(),
             TlsProblem::WrongName => format!("connect by one of its names, or make a certificate for '{}'", self.host),
+            TlsProblem::WrongFingerprint(_) => {
+                "either its key was changed, or somebody stands between; ask whoever runs the server".into()
+            }
             TlsProblem::ServerCertificate(_) => "the server needs another certificate".into(),
             TlsProblem::CertificateRequired => {
                 "the server demands a client certificate: use an API key, or a certificate with its key".into()
@@ -320,7 +408,17 @@ impl fmt::Display for TlsError {
                 f.write_str("tls: failed to verify certificate: x509: certificate signed by unknown authority")
             }
             TlsProblem::Dates => {
-                f.write_str("tls: failed to verify certificate: x509: certificate has expired or is not yet valid")
+                f.write_str("tls: failed to verify certificate: x509: certificate has expired or is not yet valid")?;
+                match &self.shown {
+                    // Times of one form, so they are in the order of their texts.
+                    Some(Shown { seen_at, not_after, .. }) if seen_at > not_after => {
+                        write!(f, ": current time {seen_at} is after {not_after}")
+                    }
+                    Some(Shown { seen_at, not_before, .. }) => {
+                        write!(f, ": current time {seen_at} is before {not_before}")
+                    }
+                    None => Ok(()),
+                }
             }
             TlsProblem::WrongName if names().is_empty() => write!(
                 f,
@@ -334,6 +432,10 @@ impl fmt::Display for TlsError {
                     names(),
                     self.host
                 )
+            }
+            TlsProblem::WrongFingerprint(pin) => {
+                let found = self.shown.as_ref().map_or("none", |shown| &shown.fingerprint);
+                write!(f, "tls: failed to verify certificate: the server's key has the fingerprint {found}, not {pin}")
             }
             TlsProblem::ServerCertificate(text) => write!(f, "tls: failed to verify certificate: {text}"),
             TlsProblem::CertificateRequired => f.write_str("remote error: tls: certificate required"),
@@ -362,7 +464,11 @@ pub(crate) fn diagnose(
     let host = endpoint.host().to_owned();
     let refused_by_us = matches!(
         problem,
-        TlsProblem::UnknownIssuer | TlsProblem::Dates | TlsProblem::WrongName | TlsProblem::ServerCertificate(_)
+        TlsProblem::UnknownIssuer
+            | TlsProblem::Dates
+            | TlsProblem::WrongName
+            | TlsProblem::WrongFingerprint(_)
+            | TlsProblem::ServerCertificate(_)
     );
     let shown = if refused_by_us { observed.recall(&host) } else { None };
     Some(TlsError { call: call.to_owned(), host, problem, shown, ours: ours.cloned() })
@@ -408,6 +514,9 @@ fn certificate_problem(error: &CertificateError) -> TlsProblem {
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => TlsProblem::Dates,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsProblem::WrongName,
+        CertificateError::Other(OtherError(other)) if let Some(wrong) = other.downcast_ref::<WrongKey>() => {
+            TlsProblem::WrongFingerprint(wrong.expected.clone())
+        }
         other => TlsProblem::ServerCertificate(other.to_string()),
     }
 }

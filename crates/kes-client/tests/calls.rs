@@ -19,6 +19,7 @@ fn routes(seen: &Seen) -> Reply {
         "/v1/status" => json(r#"{"version":"v1","uptime":43,"num_cpu":2,"keystore_unreachable":true}"#.into()),
         "/v1/api" => json(r#"[{"method":"GET","path":"/version","max_body":0,"timeout":10}]"#.into()),
         "/v1/metrics" => (200, "text/plain; version=0.0.4", b"kes_http_request_active 1\n".to_vec()),
+        "/v1/metrics?view=full" => (200, "text/plain; version=0.0.4", b"kes_cache_hits_total 1\n".to_vec()),
         "/v1/key/describe/k" => json(format!(r#"{{"name":"k","created_at":"{TIME}","created_by":"me"}}"#)),
         "/v1/key/generate/k" => json(r#"{"plaintext":"cGxhaW4=","ciphertext":"c2VhbGVk"}"#.into()),
         "/v1/key/encrypt/k" => json(r#"{"ciphertext":"c2VhbGVk"}"#.into()),
@@ -94,6 +95,7 @@ async fn answers_are_read() {
     assert_eq!(client.apis().await.unwrap()[0].timeout, 10);
     assert_eq!(client.metrics().await.unwrap().requests_active, 1);
     assert_eq!(client.metrics_text().await.unwrap(), "kes_http_request_active 1\n");
+    assert_eq!(client.metrics_full_text().await.unwrap(), "kes_cache_hits_total 1\n");
     let info = client.describe_key("k").await.unwrap();
     assert_eq!((info.algorithm.as_str(), info.created_at.nanosecond()), ("AES256", 977_670_609));
     let data_key = client.generate_key("k", b"").await.unwrap();
@@ -215,6 +217,22 @@ async fn the_next_endpoint_gets_the_body_again() {
     assert_eq!(down.seen().len(), 1, "left alone after its first failure");
     let bodies: Vec<_> = down.seen().into_iter().chain(up.seen()).map(|seen| seen.body).collect();
     assert!(bodies.iter().all(|body| body == bodies.first().unwrap() && !body.is_empty()));
+}
+
+#[tokio::test]
+async fn one_of_several_endpoints_can_be_asked_alone() {
+    let (fake, builder) = trusted(routes).await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = builder.endpoint(format!("https://{dead}")).build().unwrap();
+    let (first, second) = (client.only(0).unwrap(), client.only(1).unwrap());
+    assert!(client.only(2).is_none());
+    assert_eq!(second.endpoints().collect::<Vec<_>>(), [format!("https://{dead}")]);
+    assert_eq!(first.identity(), client.identity());
+    for _ in 0..3 {
+        first.status().await.unwrap();
+        assert!(matches!(second.status().await, Err(Error::Connection { .. })));
+    }
+    assert_eq!(fake.seen().len(), 3);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use kes_client::{ApiKey, Certificate, Client, Error, TlsError, TlsProblem};
+use kes_client::{ApiKey, Certificate, Client, Error, Identity, TlsError, TlsProblem};
 use kes_identity::{KeyKind, Template, Verification};
 use rustls::RootCertStore;
 use support::{Fake, Setup, authority, json, now, settings, template, trusted};
@@ -66,6 +66,40 @@ async fn a_look_shows_certificate_and_clock() {
 async fn insecure_accepts_it() {
     let fake = serve(Setup::new(authority().issue(KeyKind::EcdsaP256, &template()).unwrap())).await;
     assert_eq!(settings().endpoint(fake.url()).insecure(true).build().unwrap().version().await.unwrap().version, "v1");
+}
+
+#[tokio::test]
+async fn a_pinned_key_is_trusted_whatever_its_certificate_says() {
+    let template = Template { not_after: now() - Duration::MINUTE, ips: Vec::new(), ..template() };
+    let certificate = authority().issue(KeyKind::EcdsaP256, &template).unwrap();
+    let key = Identity::of_certificate(&certificate.chain()[0]).unwrap();
+    let fake = serve(Setup::new(certificate)).await;
+    let client = settings().endpoint(fake.url()).server_fingerprint(key.clone()).build().unwrap();
+    assert_eq!(client.version().await.unwrap().version, "v1");
+    // With an authority named as well, that has its say too.
+    let other = authority().certificate().clone();
+    let both = settings().endpoint(fake.url()).server_fingerprint(key).ca_certificate(other).build().unwrap();
+    assert_eq!(refusal(both).await.problem(), &TlsProblem::Dates);
+}
+
+#[tokio::test]
+async fn another_key_than_the_pinned_one_is_refused_even_if_all_else_fits() {
+    let authority = authority();
+    let certificate = authority.issue(KeyKind::EcdsaP256, &template()).unwrap();
+    let key = Identity::of_certificate(&certificate.chain()[0]).unwrap();
+    let fake = serve(Setup::new(certificate)).await;
+    let pin = Identity::of_spki(b"another key");
+    for builder in [
+        settings(),
+        settings().insecure(true),
+        settings().ca_certificate(authority.certificate().clone()),
+    ] {
+        let error = refusal(builder.endpoint(fake.url()).server_fingerprint(pin.clone()).build().unwrap()).await;
+        assert_eq!(error.problem(), &TlsProblem::WrongFingerprint(pin.clone()));
+        assert_eq!(error.server_certificate().unwrap().fingerprint, key.as_str());
+        let text = format!("the server's key has the fingerprint {key}, not {pin}");
+        assert!(error.to_string().ends_with(&text), "{error}");
+    }
 }
 
 #[tokio::test]

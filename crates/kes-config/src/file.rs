@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::config::{Config, Sections};
 use crate::error::{Error, ErrorKind, Place, Warning, io_words};
 use crate::inspection::Inspection;
+use crate::policy::PolicySource;
 use crate::section::{Context, Refused, Section, TOML};
 use crate::{api, compat, keystore, known, legacy, limits, log, modern, policy, tls, yaml};
 use kes_policy::Matching;
@@ -37,6 +38,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// Harmless things, for whoever asks for all of them.
     pub notes: Vec<Warning>,
+    /// Where the policies stand, in the order of the file.
+    pub policies: Vec<PolicySource>,
 }
 
 impl File {
@@ -112,10 +115,10 @@ impl File {
         if let Some(error) = context.first_error(early) {
             return Err(error);
         }
-        let Judged { sections, notes } = judged;
+        let Judged { sections, notes, policies } = judged;
         let config = sections.complete().expect("what is not there was refused");
         known::survey(&tree, &context);
-        Ok(Loaded { config, warnings: context.take_warnings(), notes })
+        Ok(Loaded { config, warnings: context.take_warnings(), notes, policies })
     }
 
     /// Reads all sections as [`load`](Self::load) does, and tells **all** that is wrong instead of the first mistake.
@@ -129,7 +132,7 @@ impl File {
         let Judgement { judged, stateful, .. } = self.judge(&tree, &context);
         known::survey(&tree, &context);
         let errors = context.all_errors();
-        let Judged { sections, notes } = judged;
+        let Judged { sections, notes, .. } = judged;
         let modern = (!stateful).then(|| modern::write(&tree, &context));
         let (modern, secrets) = modern.map_or((None, false), |(text, secrets)| (Some(text), secrets));
         let places = known::places(&tree, &context);
@@ -193,7 +196,7 @@ impl File {
         if self.address.is_some() {
             places.retain(|place| place.key != "address");
         }
-        let (notes, policies) = (policies.notes, policies.set);
+        let (notes, policies, sources) = (policies.notes, policies.set, policies.sources);
         let sections = Sections {
             address: address.ok(),
             admin: admin.ok(),
@@ -209,7 +212,7 @@ impl File {
             store: store.ok(),
             places,
         };
-        Judged { sections, notes }
+        Judged { sections, notes, policies: sources }
     }
 
     fn read_address(&self, root: &Section<'_>) -> Result<Address, Refused> {
@@ -237,6 +240,7 @@ struct Judgement {
 struct Judged {
     sections: Sections,
     notes: Vec<Warning>,
+    policies: Vec<PolicySource>,
 }
 
 impl fmt::Debug for File {

@@ -65,9 +65,57 @@ pub(crate) fn check(root: &Section<'_>, policies: &[Draft<'_>], admin: Option<&A
     }
 }
 
+/// Where a policy stands in the file, for tools that tell which line decides.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PolicySource {
+    /// The policy.
+    pub name: PolicyName,
+    /// Where its block begins.
+    pub place: Place,
+    /// The places of its rules, in the order of [`Policy::allow`].
+    pub allow: Vec<Place>,
+    /// The places of its rules, in the order of [`Policy::deny`].
+    pub deny: Vec<Place>,
+    /// Who has it, in the order of the file.
+    pub identities: Vec<IdentitySource>,
+}
+
+/// Where an identity is given its policy.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IdentitySource {
+    /// The identity.
+    pub identity: Identity,
+    /// The variable that it came from: `NAME` of `${NAME}`.
+    pub variable: Option<String>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl PolicySource {
+    fn new(name: PolicyName, draft: &Draft<'_>, members: &[Identity]) -> Self {
+        let places = |rules: &[Placed<String>]| rules.iter().map(|rule| rule.place.clone()).collect();
+        let identity = |(text, identity): (&Text, &Identity)| IdentitySource {
+            identity: identity.clone(),
+            variable: text.variable.clone(),
+            place: text.place.clone(),
+        };
+        Self {
+            name,
+            place: draft.place.clone(),
+            allow: places(&draft.allow),
+            deny: places(&draft.deny),
+            identities: draft.members.iter().zip(members).map(identity).collect(),
+        }
+    }
+}
+
 /// What became of the policies: the set, and what is worth telling about their rules.
 pub(crate) struct Built {
     pub(crate) set: PolicySet,
+    /// In the order of the file.
+    pub(crate) sources: Vec<PolicySource>,
     pub(crate) warnings: Vec<Warning>,
     /// Harmless things.
     pub(crate) notes: Vec<Warning>,
@@ -75,7 +123,7 @@ pub(crate) struct Built {
 
 /// Step 18 of config.md 3: names and identities, then the rules.
 pub(crate) fn build(root: &Section<'_>, drafts: &[Draft<'_>], matching: Matching) -> Built {
-    let mut built = Built { set: PolicySet::default(), warnings: Vec::new(), notes: Vec::new() };
+    let mut built = Built { set: PolicySet::default(), sources: Vec::new(), warnings: Vec::new(), notes: Vec::new() };
     let mut builder = PolicySet::builder();
     let mut assigned = HashSet::new();
     for draft in drafts {
@@ -90,6 +138,7 @@ pub(crate) fn build(root: &Section<'_>, drafts: &[Draft<'_>], matching: Matching
             }
         };
         let members = members(root, draft, &name, &mut assigned, &mut built.warnings);
+        built.sources.push(PolicySource::new(name.clone(), draft, &members));
         builder = builder.policy(rules(root, draft, name, matching, &mut built), members);
     }
     match builder.build() {

@@ -62,6 +62,17 @@ fn parse_message_pack(bytes: &[u8]) -> Option<Envelope> {
     reader.0.is_empty().then_some(Envelope { cipher, iv, nonce, sealed })
 }
 
+/// The label and the key id of an older ciphertext that [`parse`] takes apart, for those who describe it.
+pub(crate) fn label_and_id(ciphertext: &[u8]) -> Option<(String, String)> {
+    if let Some(rest) = ciphertext.strip_prefix(&[0x95]) {
+        let mut reader = MessagePack(rest);
+        let mut text = || Some(String::from_utf8_lossy(reader.string()?).into_owned());
+        return Some((text()?, text()?));
+    }
+    let [aead, id] = json::members(ciphertext, ["aead", "id"]).ok()?;
+    Some((aead.text()?.to_owned(), id.text().unwrap_or_default().to_owned()))
+}
+
 /// The rest of a message-pack text. Every legal length form is accepted, also one longer than needed.
 struct MessagePack<'a>(&'a [u8]);
 

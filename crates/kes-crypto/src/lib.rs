@@ -39,6 +39,8 @@ pub mod static_key;
 
 mod envelope;
 mod error;
+mod form;
+mod fingerprint;
 mod hmac_key;
 mod json;
 mod key_type;
@@ -49,6 +51,8 @@ mod secret;
 mod secret_key;
 
 pub use error::{Error, Unreadable};
+pub use fingerprint::Fingerprint;
+pub use form::{Form, Layout};
 pub use hmac_key::HmacKey;
 pub use key_type::KeyType;
 pub use key_version::{Encoded, KeyVersion};

@@ -198,7 +198,7 @@ pub(crate) fn judge(rule: &Rule, effect: Effect, matching: Matching) -> Option<(
     };
     let named: Vec<_> = read.iter().copied().filter(|route| route.standing == Standing::Named).collect();
     if effect == Effect::Allow
-        && let Some(route) = named.iter().find(|route| rule.names(route.path))
+        && let Some(route) = named.iter().find(|route| rule.is_written_for(route.path))
     {
         return Some((Severity::Warning, Kind::Delegates(route)));
     }

@@ -110,6 +110,43 @@ fn class_member(chars: &mut std::str::CharIndices<'_>, open: usize) -> Result<ch
     }
 }
 
+/// Writes tokens as a pattern again, with escapes where a character would mean something else.
+pub(crate) fn text<'a>(tokens: impl Iterator<Item = &'a Token>) -> String {
+    let mut out = Vec::new();
+    for token in tokens {
+        match token {
+            Token::Byte(byte) => {
+                if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+                    out.push(b'\\');
+                }
+                out.push(*byte);
+            }
+            Token::AnyChar => out.push(b'?'),
+            Token::Star => out.push(b'*'),
+            Token::Class { negated, ranges } => {
+                out.extend(if *negated { "[^" } else { "[" }.bytes());
+                for (low, high) in ranges {
+                    out.extend(class_end(*low).into_bytes());
+                    if low != high {
+                        out.push(b'-');
+                        out.extend(class_end(*high).into_bytes());
+                    }
+                }
+                out.push(b']');
+            }
+        }
+    }
+    // The bytes come from a pattern, which is text; only a cut inside a character would not be.
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn class_end(c: char) -> String {
+    match c {
+        '-' | ']' | '\\' | '^' => format!("\\{c}"),
+        c => c.to_string(),
+    }
+}
+
 /// Whether the glob matches the whole of `path`.
 pub(crate) fn matches(glob: &[Token], path: &[u8]) -> bool {
     walk(glob, path, || ())

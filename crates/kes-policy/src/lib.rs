@@ -41,6 +41,7 @@
 mod finding;
 mod glob;
 mod name;
+mod names;
 mod policy;
 mod reach;
 mod routes;
@@ -51,6 +52,7 @@ mod suggestion;
 pub use finding::{Effect, Finding, Kind, Severity};
 pub use glob::Malformed;
 pub use name::PolicyName;
+pub use names::{Names, Reach};
 pub use policy::{Decision, Policy};
 pub use routes::{ROUTES, Route, Standing, Tail};
 pub use rule::{Matching, Rule};

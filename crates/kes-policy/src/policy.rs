@@ -2,6 +2,8 @@
 
 use crate::finding::{self, Effect, Finding};
 use crate::name::PolicyName;
+use crate::names::Reach;
+use crate::routes::{Route, Standing};
 use crate::rule::{Matching, Rule};
 use std::fmt;
 
@@ -69,11 +71,20 @@ impl Policy {
         self.decide_by(path.as_ref(), |_| true)
     }
 
-    /// As [`decide`](Self::decide), for routes of [`Standing::Named`](crate::Standing::Named): only allow rules that
+    /// As [`decide`](Self::decide), for routes of [`Standing::Named`]: only allow rules that
     /// begin with the route's path count. Files were written while these routes did nothing, so that a rule such as
     /// `/v1/*` was not meant for them.
     pub fn decide_named(&self, route: &str, path: impl AsRef<[u8]>) -> Decision<'_> {
-        self.decide_by(path.as_ref(), |rule| rule.names(route))
+        self.decide_by(path.as_ref(), |rule| rule.is_written_for(route))
+    }
+
+    /// The decision on a request that came on `route`, by the rule for such routes: [`decide`](Self::decide) or
+    /// [`decide_named`](Self::decide_named).
+    pub fn decide_on(&self, route: &Route, path: impl AsRef<[u8]>) -> Decision<'_> {
+        match route.standing {
+            Standing::Named => self.decide_named(route.path, path),
+            _ => self.decide(path),
+        }
     }
 
     fn decide_by(&self, path: &[u8], counts: impl Fn(&Rule) -> bool) -> Decision<'_> {
@@ -99,6 +110,22 @@ impl Policy {
                 Some(Finding { severity, policy, effect, index, pattern, kind })
             })
             .collect()
+    }
+
+    /// What requests on one route may name, in every way they can be made: [`Reach`]. For people who ask what a policy
+    /// grants; a request is decided by [`decide_on`](Self::decide_on).
+    #[must_use]
+    pub fn reach(&self, route: &Route) -> Reach {
+        let counts = |rule: &Rule, effect| {
+            effect == Effect::Deny || route.standing != Standing::Named || rule.is_written_for(route.path)
+        };
+        let rules = |rules: &[Rule], effect| {
+            let names = |(index, rule): (usize, &Rule)| {
+                rule.names(route, effect, self.matching).into_iter().map(move |names| (names, index))
+            };
+            rules.iter().enumerate().filter(|(_, rule)| counts(rule, effect)).flat_map(names).collect()
+        };
+        Reach::new(rules(&self.allow, Effect::Allow), rules(&self.deny, Effect::Deny))
     }
 
     /// The allow rule that comes closest to `path`: the one that shares the longest start with it, and at least the

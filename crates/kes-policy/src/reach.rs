@@ -5,6 +5,7 @@
 
 use crate::glob::Token;
 use crate::name;
+use crate::names::Names;
 use crate::routes::{ROUTES, Route, Tail};
 use crate::rule::Rule;
 
@@ -42,20 +43,53 @@ impl<'a> Reading<'a> {
     }
 
     fn reaches(&self, route: &Route) -> bool {
+        self.after(route).is_some_and(|mut at| at.ends_in(route.tail))
+    }
+
+    /// What may stand behind the route's path. More than one only for a pattern with several ways to match that path,
+    /// such as two stars in a row; empty if no well-formed request on the route matches.
+    pub(crate) fn names(&self, route: &Route) -> Vec<Names> {
+        let Some(after) = self.after(route) else { return Vec::new() };
+        let mut names = Vec::new();
+        for at in (0..after.is_at.len()).filter(|at| after.is_at[*at]) {
+            // Behind a star that is itself among them: the star says the same and more.
+            let is_skipped_star = at > 0 && after.is_at[at - 1] && self.0[at - 1].repeats();
+            if !is_skipped_star && Positions::at(&self.0, at).ends_in(route.tail) {
+                names.push(self.tail(at, route.tail));
+            }
+        }
+        names
+    }
+
+    /// The positions behind the fixed part of a route, if that matches.
+    fn after(&self, route: &Route) -> Option<Positions<'_>> {
         let mut at = Positions::start(&self.0);
         for byte in route.path.bytes() {
             at.advance(&[byte]);
             if at.nowhere() {
-                return false;
+                return None;
             }
         }
-        match route.tail {
-            Tail::Nothing => at.at_end(),
-            Tail::Name => at.end_within(name::CHARACTERS, 1, name::MAX_LENGTH),
-            Tail::Anything => at.end_within(b"0Aa_-./", 0, 2 * name::MAX_LENGTH),
-            Tail::Listing => {
-                at.clone().end_after_star(name::MAX_LENGTH) || at.end_within(name::CHARACTERS, 0, name::MAX_LENGTH)
-            }
+        Some(at)
+    }
+
+    /// The rest of the reading from `at` on, as a pattern for names.
+    fn tail(&self, at: usize, tail: Tail) -> Names {
+        let rest = &self.0[at..];
+        if tail == Tail::Nothing {
+            return Names::All;
+        }
+        let (literal, open) = match rest {
+            [literal @ .., last] if last.repeats() => (literal, true),
+            literal => (literal, false),
+        };
+        let bytes: Option<Vec<u8>> = literal.iter().map(Step::literal).collect();
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        match (text, open) {
+            (Some(text), true) if text.is_empty() => Names::All,
+            (Some(text), true) => Names::Prefix(text),
+            (Some(text), false) => Names::Exact(text),
+            (None, _) => Names::glob(rest.iter().filter_map(Step::token)),
         }
     }
 }
@@ -69,8 +103,12 @@ struct Positions<'a> {
 
 impl<'a> Positions<'a> {
     fn start(steps: &'a [Step<'a>]) -> Self {
+        Self::at(steps, 0)
+    }
+
+    fn at(steps: &'a [Step<'a>], position: usize) -> Self {
         let mut is_at = vec![false; steps.len() + 1];
-        is_at[0] = true;
+        is_at[position] = true;
         let mut positions = Self { steps, is_at };
         positions.skip_stars();
         positions
@@ -106,6 +144,18 @@ impl<'a> Positions<'a> {
         }
     }
 
+    /// Whether the end can be reached by something that may follow a route.
+    fn ends_in(&mut self, tail: Tail) -> bool {
+        match tail {
+            Tail::Nothing => self.at_end(),
+            Tail::Name => self.end_within(name::CHARACTERS, 1, name::MAX_LENGTH),
+            Tail::Anything => self.end_within(b"0Aa_-./", 0, 2 * name::MAX_LENGTH),
+            Tail::Listing => {
+                self.clone().end_after_star(name::MAX_LENGTH) || self.end_within(name::CHARACTERS, 0, name::MAX_LENGTH)
+            }
+        }
+    }
+
     /// Whether the end can be reached by `least` to `most` further characters, each any of `choices`.
     fn end_within(&mut self, choices: &[u8], least: usize, most: usize) -> bool {
         for read in 0..=most {
@@ -133,6 +183,21 @@ impl<'a> Positions<'a> {
 }
 
 impl Step<'_> {
+    /// The one byte that it stands for.
+    fn literal(&self) -> Option<u8> {
+        match self {
+            Self::Byte(byte) | Self::Token(Token::Byte(byte)) => Some(*byte),
+            Self::Token(_) | Self::Rest => None,
+        }
+    }
+
+    fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Byte(_) | Self::Rest => None,
+        }
+    }
+
     fn takes(&self, byte: u8) -> bool {
         match self {
             Self::Byte(own) | Self::Token(Token::Byte(own)) => *own == byte,

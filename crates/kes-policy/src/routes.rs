@@ -54,7 +54,8 @@ impl Route {
     }
 
     /// The route that answers `path`: the one that is equal to it, or whose fixed part starts it.
-    pub(crate) fn of(path: &str) -> Option<&'static Self> {
+    #[must_use]
+    pub fn of(path: &str) -> Option<&'static Self> {
         ROUTES.iter().find(|route| match route.tail {
             Tail::Nothing => path == route.path,
             _ => path.starts_with(route.path),

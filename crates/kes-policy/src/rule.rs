@@ -1,6 +1,10 @@
 //! One pattern of a policy, compiled, with its two readings.
 
+use crate::finding::Effect;
 use crate::glob::{self, Malformed, Token};
+use crate::names::Names;
+use crate::reach::Reading;
+use crate::routes::Route;
 use std::fmt;
 
 /// How patterns are read. Setting `compat.policy_match` of the configuration.
@@ -105,7 +109,7 @@ impl Rule {
     }
 
     /// Whether the rule begins with the path of `route`, and so was written for it.
-    pub(crate) fn names(&self, route: &str) -> bool {
+    pub(crate) fn is_written_for(&self, route: &str) -> bool {
         self.text.starts_with(route)
     }
 
@@ -118,6 +122,23 @@ impl Rule {
             Matching::Head => self.matches_head(path),
             Matching::Glob => self.matches_glob(path),
         }
+    }
+
+    /// What a request on `route` may name so that this rule matches it, when it stands under `effect`: empty if no
+    /// well-formed request on the route matches.
+    #[must_use]
+    pub fn names(&self, route: &Route, effect: Effect, matching: Matching) -> Vec<Names> {
+        let (head, glob) = match matching {
+            Matching::Both => (true, effect == Effect::Deny || self.is_glob),
+            Matching::Head => (true, false),
+            Matching::Glob => (false, true),
+        };
+        let head = Reading::head(self).filter(|_| head).map(|reading| reading.names(route));
+        let glob = Reading::glob(self).filter(|_| glob).map(|reading| reading.names(route));
+        let mut names: Vec<_> = head.into_iter().chain(glob).flatten().collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// The compiled glob, for judging what it can reach.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::args::{self, Global, IdentityCommand, Of};
-use crate::commands::new_identity;
+use crate::commands::{list, new_identity, policy_change, who};
 use crate::connect::given_password;
 use crate::environment;
 use crate::failure::{Failure, Outcome};
@@ -24,6 +24,10 @@ pub(crate) fn sub(global: &Global, output: &Output, command: IdentityCommand) ->
     match command {
         IdentityCommand::New(new) => new_identity::new(global, output, &new),
         IdentityCommand::Of(of) => self::of(output, &of),
+        IdentityCommand::Info(who) => who::run(global, output, &who),
+        IdentityCommand::Rm(forget) => policy_change::forget(global, &forget),
+        IdentityCommand::Assign(assign) => policy_change::assign(global, &assign.turned()),
+        IdentityCommand::Ls(pattern) => list::identities(global, output, &pattern),
     }
 }
 
@@ -37,9 +41,6 @@ pub(crate) fn line(output: &Output, text: &str) -> Outcome {
 fn recognise(global: &Global, output: &Output, argument: &str) -> Outcome {
     if let Ok(key) = argument.parse::<ApiKey>() {
         return show(output, key.identity());
-    }
-    if matches!(argument, "info" | "ls") && !std::path::Path::new(argument).exists() {
-        return Err(Failure::new(format!("this release has no 'kes identity {argument}' command")));
     }
     let (name, text) = source(argument)?;
     if let Ok(key) = as_text(&text).parse::<ApiKey>() {
@@ -92,17 +93,30 @@ fn of(output: &Output, Of { arguments }: &Of) -> Outcome {
     let Some(argument) = arguments.first() else {
         return Err(Failure::usage("no API key or certificate specified", "kes identity of"));
     };
+    show(output, &owner(argument)?)
+}
+
+/// Whose an API key or a certificate file is; `-` reads one of them.
+pub(crate) fn owner(argument: &str) -> Outcome<Identity> {
     if argument.starts_with("kes:v1:") {
         let key: ApiKey = argument.parse().map_err(|error| Failure::of(&error))?;
-        return show(output, key.identity());
+        return Ok(key.identity().clone());
     }
     let (name, text) = source(argument)?;
     if let Ok(key) = ApiKey::parse_prefixed(as_text(&text)) {
-        return show(output, key.identity());
+        return Ok(key.identity().clone());
     }
     let certificates = pem::certificates(&text).map_err(|error| unreadable(&name, &error))?;
     let first = certificates.first().ok_or_else(|| unreadable(&name, &pem::Error::NotPem))?;
-    show(output, &Identity::of_certificate(first).map_err(|error| unreadable(&name, &error))?)
+    Identity::of_certificate(first).map_err(|error| unreadable(&name, &error))
+}
+
+/// An identity as it is, or that of an API key or certificate file.
+pub(crate) fn named(argument: &str) -> Outcome<Identity> {
+    match argument.parse::<Identity>() {
+        Ok(identity) if identity.is_hash() || !std::path::Path::new(argument).exists() => Ok(identity),
+        _ => owner(argument),
+    }
 }
 
 fn unreadable(name: &str, error: &dyn std::error::Error) -> Failure {

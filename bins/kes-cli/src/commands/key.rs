@@ -7,8 +7,9 @@ use kes_identity::ApiKey;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::args::{Algorithm, Decrypt, Dek, Encrypt, Global, Import, Key, Name, Names, Remove};
-use crate::commands::list;
+use crate::args::{Algorithm, Decrypt, Dek, Encrypt, Global, Hmac, Import, Key, Name, Names, Remove};
+use crate::commands::policy_change::agreed;
+use crate::commands::{apply, date, list};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Secret};
 use crate::online;
@@ -16,6 +17,7 @@ use crate::output::{self, Output};
 
 pub(crate) fn run(global: &Global, output: &Output, command: Key) -> Outcome {
     match command {
+        Key::Apply(apply) => apply::run(global, output, &apply),
         Key::Create(names) => create(global, &names),
         Key::Import(import) => self::import(global, &import),
         Key::Info(name) => info(global, output, &name),
@@ -24,16 +26,20 @@ pub(crate) fn run(global: &Global, output: &Output, command: Key) -> Outcome {
         Key::Encrypt(encrypt) => self::encrypt(global, output, &encrypt),
         Key::Decrypt(decrypt) => self::decrypt(global, output, &decrypt),
         Key::Dek(dek) => self::dek(global, output, &dek),
+        Key::Hmac(hmac) => self::hmac(global, output, &hmac),
     }
 }
 
-fn create(global: &Global, Names { names, .. }: &Names) -> Outcome {
+fn create(global: &Global, Names { names, if_not_exists, .. }: &Names) -> Outcome {
     if names.is_empty() {
         return Err(missing("key name", "create"));
     }
     online(global, async |client| {
         for name in names {
-            let created = client.create_key(name).await;
+            let created = match client.create_key(name).await {
+                Err(error) if *if_not_exists && error.is_key_exists() => Ok(()),
+                created => created,
+            };
             created
                 .map_err(|error| Failure::from(error).while_doing(format_args!("failed to create key \"{name}\"")))?;
         }
@@ -76,11 +82,14 @@ fn info(global: &Global, output: &Output, Name { name, .. }: &Name) -> Outcome {
 }
 
 fn info_text(info: &Info) -> String {
-    // `2025-05-26T22:04:48.635350787Z` without its fraction and zone.
-    let date = info.created_at.get(..19).unwrap_or(&info.created_at).replace('T', " ");
-    [("Name", &info.name), ("Algorithm", &info.algorithm), ("Date", &date), ("Owner", &info.created_by)]
-        .map(|(label, value)| format!("{label:<12}{value}\n"))
-        .concat()
+    [
+        ("Name", &info.name),
+        ("Algorithm", &info.algorithm),
+        ("Date", &date(&info.created_at)),
+        ("Owner", &info.created_by),
+    ]
+    .map(|(label, value)| format!("{label:<12}{value}\n"))
+    .concat()
 }
 
 fn rm(global: &Global, remove: &Remove) -> Outcome {
@@ -88,12 +97,7 @@ fn rm(global: &Global, remove: &Remove) -> Outcome {
     if names.is_empty() {
         return Err(missing("key name", "rm"));
     }
-    if !remove.yes && input::is_interactive() {
-        let question = format!("Delete {}? What was sealed with it never opens again. [y/N] ", names.join(", "));
-        if !input::confirm(&question)? {
-            return Err(Failure::new("nothing was deleted"));
-        }
-    }
+    agreed(remove.yes, &format!("Delete {}? What was sealed with it never opens again.", names.join(", ")))?;
     online(global, async |client| {
         for name in names {
             let deleted = client.delete_key(name).await;
@@ -107,21 +111,27 @@ fn rm(global: &Global, remove: &Remove) -> Outcome {
 fn encrypt(global: &Global, output: &Output, encrypt: &Encrypt) -> Outcome {
     let name = encrypt.name.as_ref().ok_or_else(|| missing("key name", "encrypt"))?;
     let message = encrypt.message.as_ref().ok_or_else(|| missing("message", "encrypt"))?;
-    let message = if encrypt.text { Zeroizing::new(message.as_bytes().to_vec()) } else { input::value(message)? };
-    let message = if encrypt.base64 { decode(as_text(&message)?, "message", "encrypt")? } else { message };
-    let context = context(encrypt.context.as_deref(), "encrypt")?;
+    let stdin_is_taken = message == "-" && !encrypt.text;
+    let message = self::message(message, encrypt.text, encrypt.base64, "encrypt")?;
+    let context = context(encrypt.context.as_deref(), stdin_is_taken, "encrypt")?;
     let ciphertext = online(global, async |client| {
         let sealed = client.encrypt(name, secret(&message), &context).await;
         sealed.map_err(|error| Failure::from(error).while_doing("failed to encrypt message"))
     })?;
+    if encrypt.raw {
+        return output::print(ciphertext);
+    }
     values(output, &[("ciphertext", &ciphertext)])
 }
 
 fn decrypt(global: &Global, output: &Output, decrypt: &Decrypt) -> Outcome {
     let name = decrypt.name.as_ref().ok_or_else(|| missing("key name", "decrypt"))?;
-    let ciphertext = decrypt.ciphertext.as_ref().ok_or_else(|| missing("ciphertext", "decrypt"))?;
-    let ciphertext = decode(&input::text(ciphertext)?, "ciphertext", "decrypt")?;
-    let context = context(decrypt.context.as_deref(), "decrypt")?;
+    let argument = decrypt.ciphertext.as_ref().ok_or_else(|| missing("ciphertext", "decrypt"))?;
+    let ciphertext = match decrypt.binary {
+        true => input::value(argument)?,
+        false => decode(&input::text(argument)?, "ciphertext", "decrypt")?,
+    };
+    let context = context(decrypt.context.as_deref(), argument == "-", "decrypt")?;
     let plaintext = online(global, async |client| {
         let opened = client.decrypt(name, &ciphertext, &context).await;
         opened.map_err(|error| Failure::from(error).while_doing("failed to decrypt ciphertext"))
@@ -129,17 +139,38 @@ fn decrypt(global: &Global, output: &Output, decrypt: &Decrypt) -> Outcome {
     if decrypt.raw {
         return output::print(plaintext.expose());
     }
+    if decrypt.text {
+        let text = std::str::from_utf8(plaintext.expose())
+            .map_err(|_| Failure::new("the plaintext is not text").hint("--raw writes it as it is"))?;
+        return output::print(Zeroizing::new(format!("{text}\n")).as_bytes());
+    }
     values(output, &[("plaintext", plaintext.expose())])
 }
 
 fn dek(global: &Global, output: &Output, dek: &Dek) -> Outcome {
     let name = dek.name.as_ref().ok_or_else(|| missing("key name", "dek"))?;
-    let context = context(dek.context.as_deref(), "dek")?;
+    let context = context(dek.context.as_deref(), false, "dek")?;
     let key = online(global, async |client| {
         let generated = client.generate_key(name, &context).await;
         generated.map_err(|error| Failure::from(error).while_doing("failed to derive key"))
     })?;
     values(output, &[("plaintext", key.plaintext.expose()), ("ciphertext", &key.ciphertext)])
+}
+
+fn hmac(global: &Global, output: &Output, hmac: &Hmac) -> Outcome {
+    let name = hmac.name.as_ref().ok_or_else(|| missing("key name", "hmac"))?;
+    let message = hmac.message.as_ref().ok_or_else(|| missing("message", "hmac"))?;
+    let message = self::message(message, hmac.text, hmac.base64, "hmac")?;
+    let sum = online(global, async |client| {
+        let sum = client.hmac(name, secret(&message)).await;
+        sum.map_err(|error| Failure::from(error).while_doing("failed to compute HMAC"))
+    })?;
+    if hmac.raw {
+        return output::print(sum.expose());
+    }
+    values(output, &[("hmac", sum.expose())])?;
+    // Only the commands that the old program had end without a line break in a pipe.
+    if output.is_pipe_form() { output::print("\n") } else { Ok(()) }
 }
 
 /// Prints the values of a value command in base64. In a pipe: the JSON of the old command, without newline.
@@ -170,8 +201,19 @@ fn missing(what: &str, command: &str) -> Failure {
     Failure::usage(format!("no {what} specified"), &format!("kes key {command}"))
 }
 
-fn context(argument: Option<&str>, command: &str) -> Outcome<Secret> {
-    decode(argument.unwrap_or_default(), "context", command)
+/// The message that an argument stands for: itself, `-` or `@FILE`, and in which form it is there.
+fn message(argument: &str, literal: bool, is_base64: bool, command: &str) -> Outcome<Secret> {
+    let message = if literal { Zeroizing::new(argument.as_bytes().to_vec()) } else { input::value(argument)? };
+    if is_base64 { decode(as_text(&message)?, "message", command) } else { Ok(message) }
+}
+
+/// The context, in base64; `@FILE` and `-` are no base64, so they cannot be meant literally.
+fn context(argument: Option<&str>, stdin_is_taken: bool, command: &str) -> Outcome<Secret> {
+    let argument = argument.unwrap_or_default();
+    if argument == "-" && stdin_is_taken {
+        return Err(Failure::usage("standard input can be read only once", &format!("kes key {command}")));
+    }
+    decode(&input::text(argument)?, "context", command)
 }
 
 fn decode(text: &str, what: &str, command: &str) -> Outcome<Secret> {

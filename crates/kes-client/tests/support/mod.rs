@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) method: String,
+    /// With its query.
     pub(crate) path: String,
     pub(crate) body: Bytes,
     pub(crate) headers: http::HeaderMap,
@@ -106,7 +107,7 @@ async fn answer(
 ) -> Result<http::Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let path = head.uri.path().to_owned();
+    let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let one = Seen { method: head.method.to_string(), path, body, headers: head.headers, identity };
     seen.lock().unwrap().push(one.clone());
     let (status, content_type, body) = reply(&one);

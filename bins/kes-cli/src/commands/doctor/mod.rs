@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, output: &Output, doctor: &Doctor) -> Outcome<
     }
     let settings = match &doctor.minio_env {
         Some(path) => Settings::of_minio(path, doctor, global, &mut report)?,
-        None => Settings::usual(global, doctor, &environment::process),
+        None => Settings::usual(global, doctor, &environment::process)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("starting: {error}")))?;

@@ -48,16 +48,16 @@ enum Credentials {
 
 impl Settings {
     /// From flags and environment, as for every other command.
-    pub(super) fn usual(global: &Global, doctor: &Doctor, lookup: Lookup<'_>) -> Self {
+    pub(super) fn usual(global: &Global, doctor: &Doctor, lookup: Lookup<'_>) -> Outcome<Self> {
         let mut global = global.clone();
         let timeout = *global.timeout.get_or_insert(PATIENCE);
-        Self {
-            endpoints: connect::servers(&global, lookup),
+        Ok(Self {
+            endpoints: connect::servers(&global, lookup)?,
             key: doctor.key.clone().or_else(|| lookup("MINIO_KMS_KES_KEY_NAME").filter(|key| !key.is_empty())),
             is_minio: false,
             source: Source::Usual(Box::new(global)),
             timeout,
-        }
+        })
     }
 
     /// From MinIO's environment file. What MinIO would refuse is reported; what is left is enough to go on, or there is
