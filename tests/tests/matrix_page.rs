@@ -163,11 +163,16 @@ fn it_says_what_it_should_and_does_not_run_what_the_file_says() {
         assert_eq!(facts["title"], "Who may do what: config.yml", "a script of the file ran");
         assert!(facts["overflow"].as_i64().unwrap() <= 0, "{width}: {}", facts["overflow"]);
         assert_eq!(facts["hidden"], 0);
-        assert_eq!(facts["generate"].as_str().unwrap().split_whitespace().collect::<Vec<_>>(), ["all", "not", "internal*"]);
+        assert_eq!(
+            facts["generate"].as_str().unwrap().split_whitespace().collect::<Vec<_>>(),
+            ["all", "not", "internal*"]
+        );
         assert_eq!(facts["all"], 6, "the administrator and two policies, in two tables");
         assert_eq!(facts["left"], serde_json::json!(["minio", "minio"]), "the filter finds identities in both tables");
         let shown = facts["text"].as_str().unwrap();
-        for expected in ["Who may do what to which keys", "${MINIO_IDENTITY}", "7fe814cd250ba0e0832e9e65", "tmp-*", "</td><script>"] {
+        for expected in
+            ["Who may do what to which keys", "${MINIO_IDENTITY}", "7fe814cd250ba0e0832e9e65", "tmp-*", "</td><script>"]
+        {
             assert!(shown.contains(expected), "{width}: {expected}\n{shown}");
         }
     }
@@ -187,7 +192,8 @@ fn it_is_read_and_printed_without_script() {
     let pdf = fs::read(pdf).unwrap();
     let printed = String::from_utf8_lossy(&pdf);
     assert!(printed.starts_with("%PDF"));
-    let boxes: Vec<_> = printed.split("/MediaBox [").skip(1).map(|rest| rest.split(']').next().unwrap().to_owned()).collect();
+    let boxes: Vec<_> =
+        printed.split("/MediaBox [").skip(1).map(|rest| rest.split(']').next().unwrap().to_owned()).collect();
     assert!(!boxes.is_empty());
     for page in boxes {
         let size: Vec<f32> = page.split_whitespace().map(|number| number.parse().unwrap()).collect();

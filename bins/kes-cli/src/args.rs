@@ -16,11 +16,11 @@ use clap_complete::Shell;
 pub(crate) use identity::{Forget, Identity, IdentityCommand, New, Of, Who};
 pub(crate) use key::{Algorithm, Decrypt, Dek, Encrypt, Hmac, Import, Key, Name, Names, Remove};
 
-use crate::commands::policy::Policy;
-use crate::commands::verify;
 use crate::commands::log::Log;
 use crate::commands::metric::Metric;
 use crate::commands::migrate::Migrate;
+use crate::commands::policy::Policy;
+use crate::commands::verify;
 use crate::environment::{self, Lookup};
 use crate::failure::Outcome;
 use crate::{duration, help};
@@ -247,6 +247,10 @@ pub(crate) struct Status {
     /// URL, ask its `probe.address` in plain HTTP, which needs no credentials
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["api", "short"])]
     pub(crate) probe: Option<String>,
+    // Compat: `-s` is "short" here, so the global option has only its long name.
+    /// Servers, separated by commas [env: MINIO_KES_SERVER, KES_SERVER, MINIO_KMS_KES_ENDPOINT] [default: 127.0.0.1:7373]
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = CONNECTION)]
+    server: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -264,10 +268,6 @@ pub(crate) struct Doctor {
     /// Create the key if it does not exist, as MinIO does when it starts
     #[arg(long)]
     pub(crate) create: bool,
-    // Compat: `-s` is "short" here, so the global option has only its long name.
-    /// Servers, separated by commas [env: MINIO_KES_SERVER, KES_SERVER, MINIO_KMS_KES_ENDPOINT] [default: 127.0.0.1:7373]
-    #[arg(long, value_name = "HOST[:PORT]", help_heading = CONNECTION)]
-    server: Option<String>,
 }
 
 #[derive(Debug, Args)]

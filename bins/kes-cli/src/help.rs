@@ -172,20 +172,23 @@ pub(crate) const POLICY_SHOW: &str = "Examples:
   kes policy show my-app
   kes policy show my-app --json > my-app.json";
 
-pub(crate) const POLICY_CREATE: &str = "The policy holds until the server restarts or reads its configuration again. What is to last stands there.
+pub(crate) const POLICY_CREATE: &str =
+    "The policy holds until the server restarts or reads its configuration again. What is to last stands there.
 
 Examples:
   kes policy create my-app my-app.json
   echo '{\"allow\":[\"/v1/key/generate/my-*\",\"/v1/key/decrypt/my-*\"]}' | kes policy create my-app -
   kes policy create my-app config.yml    the policy my-app of a server's configuration";
 
-pub(crate) const POLICY_ASSIGN: &str = "It holds until the server restarts or reads its configuration again. An identity has one policy.
+pub(crate) const POLICY_ASSIGN: &str =
+    "It holds until the server restarts or reads its configuration again. An identity has one policy.
 
 Examples:
   kes policy assign my-app 339e2ff917630507b6a423b5ce084e285d1fa65d93b3e27a6195d3bbebc9ae23
   kes policy assign my-app client.crt";
 
-pub(crate) const POLICY_RM: &str = "Its members may do nothing then. It comes back when the server restarts, if its configuration has it.
+pub(crate) const POLICY_RM: &str =
+    "Its members may do nothing then. It comes back when the server restarts, if its configuration has it.
 
 Examples:
   kes policy rm my-app";
@@ -240,7 +243,8 @@ Examples:
   kes ready && echo fine
   kes ready --timeout 2s";
 
-pub(crate) const API: &str = "The answer is printed as it came. `kes status --api` lists the routes. Log streams are for `kes log`.
+pub(crate) const API: &str =
+    "The answer is printed as it came. `kes status --api` lists the routes. Log streams are for `kes log`.
 
 Examples:
   kes api /v1/status

@@ -287,7 +287,8 @@ mod tests {
     use super::*;
 
     fn at(flag: Option<&str>, variables: &[(&str, &str)]) -> Option<PathBuf> {
-        let lookup = |asked: &str| variables.iter().find(|(name, _)| *name == asked).map(|(_, value)| value.to_string());
+        let lookup =
+            |asked: &str| variables.iter().find(|(name, _)| *name == asked).map(|(_, value)| value.to_string());
         path(flag.map(Path::new), &lookup).map(|(path, _)| path)
     }
 
@@ -343,7 +344,10 @@ mod tests {
                 &format!("{head}api_key_command = []\n"),
                 "a command needs a program\n --> /etc/kes/config.toml:3: servers.a.api_key_command",
             ),
-            (&format!("{head}insecure = 'yes'\n"), "'servers.a.insecure' must be true or false\n --> /etc/kes/config.toml:3: servers.a.insecure"),
+            (
+                &format!("{head}insecure = 'yes'\n"),
+                "'servers.a.insecure' must be true or false\n --> /etc/kes/config.toml:3: servers.a.insecure",
+            ),
             (&format!("{head}timeout = '0s'\n"), "it must be above 0\n --> /etc/kes/config.toml:3: servers.a.timeout"),
         ] {
             assert_eq!(read(text).err().unwrap().text, expected, "{text}");

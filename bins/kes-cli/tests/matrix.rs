@@ -40,7 +40,9 @@ fn the_page_stands_alone_and_nothing_in_the_file_becomes_markup() {
     // One script and one style, both our own; nothing is fetched, no attribute runs anything.
     assert_eq!(page.matches("<script").count(), 1);
     assert_eq!(page.matches("<style").count(), 1);
-    for forbidden in ["<img", "<b>&", "onerror=alert", "</table><script", " src=", "url(", "@import", "<iframe", "<form"] {
+    for forbidden in
+        ["<img", "<b>&", "onerror=alert", "</table><script", " src=", "url(", "@import", "<iframe", "<form"]
+    {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
     assert!(page.split("href=\"").skip(1).all(|link| link.starts_with('#')), "links lead within the page");
@@ -73,7 +75,8 @@ fn large_files_are_shown_whole() {
     for policy in 0..100 {
         writeln!(config, "  team-{policy}:\n    allow:").unwrap();
         for operation in ["create", "generate", "decrypt", "describe", "list"] {
-            writeln!(config, "    - /v1/key/{operation}/team-{policy}-*\n    - /v1/key/{operation}/shared-{policy}").unwrap();
+            writeln!(config, "    - /v1/key/{operation}/team-{policy}-*\n    - /v1/key/{operation}/shared-{policy}")
+                .unwrap();
         }
         writeln!(config, "    deny: [/v1/key/*/team-{policy}-internal*]\n    identities:").unwrap();
         for identity in 0..5 {

@@ -107,7 +107,11 @@ fn zsh_completes() {
 fn the_other_shells_get_a_script_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     for (shell, begin, parts) in [
-        ("powershell", "\nusing namespace System.Management.Automation\n", &["Register-ArgumentCompleter -Native -CommandName 'kes'", "'kes;key;dek'"][..]),
+        (
+            "powershell",
+            "\nusing namespace System.Management.Automation\n",
+            &["Register-ArgumentCompleter -Native -CommandName 'kes'", "'kes;key;dek'"][..],
+        ),
         ("elvish", "\nuse builtin;\nuse str;\n", &["set edit:completion:arg-completer[kes]", "&'kes;key;dek'"]),
     ] {
         let script = completion(shell, folder.path());

@@ -192,7 +192,8 @@ fn ciphertexts_of_every_generation_open_or_fail_as_they_must() {
             assert_eq!(line["format"], format, "{id}");
         }
     }
-    let generations: Vec<_> = report["groups"].as_array().unwrap().iter().map(|group| text(group, "generation")).collect();
+    let generations: Vec<_> =
+        report["groups"].as_array().unwrap().iter().map(|group| text(group, "generation")).collect();
     for generation in ["G0", "G1", "G2", "G3a", "G3c", "G4"] {
         assert!(generations.iter().any(|own| own == generation), "{generation}");
     }
@@ -239,7 +240,8 @@ fn who_wants_to_leave_is_told_what_could_not_be_read_there() {
 fn a_sample_holds_every_key() {
     let (status, report) = json(&minio_store(), &["--minio-data", &drive("minio-2026"), "--sample", "3"]);
     assert_eq!((status, &report["found"], &report["checked"]), (0, &Value::from(9), &Value::from(3)), "{report}");
-    let keys: Vec<_> = report["groups"].as_array().unwrap().iter().map(|group| group["key"].as_str().unwrap()).collect();
+    let keys: Vec<_> =
+        report["groups"].as_array().unwrap().iter().map(|group| group["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["k1", "k2"]);
 }
 

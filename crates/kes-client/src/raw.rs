@@ -3,9 +3,9 @@
 use reqwest::Method;
 use zeroize::Zeroizing;
 
+use crate::Client;
 use crate::error::{Cause, Error};
 use crate::transport::Request;
-use crate::Client;
 
 impl Client {
     /// Sends a request with this method (`GET`, `PUT`, …) to a path that begins with `/`, and gives the answer as it

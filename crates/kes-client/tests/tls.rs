@@ -89,11 +89,7 @@ async fn another_key_than_the_pinned_one_is_refused_even_if_all_else_fits() {
     let key = Identity::of_certificate(&certificate.chain()[0]).unwrap();
     let fake = serve(Setup::new(certificate)).await;
     let pin = Identity::of_spki(b"another key");
-    for builder in [
-        settings(),
-        settings().insecure(true),
-        settings().ca_certificate(authority.certificate().clone()),
-    ] {
+    for builder in [settings(), settings().insecure(true), settings().ca_certificate(authority.certificate().clone())] {
         let error = refusal(builder.endpoint(fake.url()).server_fingerprint(pin.clone()).build().unwrap()).await;
         assert_eq!(error.problem(), &TlsProblem::WrongFingerprint(pin.clone()));
         assert_eq!(error.server_certificate().unwrap().fingerprint, key.as_str());

@@ -52,7 +52,8 @@ impl PolicyFile {
         let place = |line: usize, key: &str| Place { file: Arc::clone(&file), line, key: key.to_owned() };
         let syntax = |line: usize, key: &str, text: String| Error::new(ErrorKind::Syntax, text).at(place(line, key));
         let root = yaml::parse(text).map_err(|fault| syntax(fault.line, "", fault.text))?;
-        let root = root.ok_or_else(|| syntax(1, "", "EOF".to_owned()).hint("the file is empty: write `allow: [...]`"))?;
+        let root =
+            root.ok_or_else(|| syntax(1, "", "EOF".to_owned()).hint("the file is empty: write `allow: [...]`"))?;
         let Some(mapping) = root.as_mapping() else {
             let text = format!("line {}: cannot unmarshal {} into a policy", root.line, root.describe());
             return Err(syntax(root.line, "", text).hint("a policy is `allow: [...]` and perhaps `deny: [...]`"));
@@ -123,7 +124,11 @@ mod tests {
     #[test]
     fn yaml_json_and_what_servers_answer_are_read_with_their_lines() {
         for (text, allow, deny) in [
-            ("allow:\n- /v1/status\n- /v1/key/create/*\ndeny: [/v1/x]\n", vec![("/v1/status", 2), ("/v1/key/create/*", 3)], vec![("/v1/x", 4)]),
+            (
+                "allow:\n- /v1/status\n- /v1/key/create/*\ndeny: [/v1/x]\n",
+                vec![("/v1/status", 2), ("/v1/key/create/*", 3)],
+                vec![("/v1/x", 4)],
+            ),
             ("{\n\t\"allow\": [\n\t\t\"/v1/status\"\n\t],\n\t\"deny\": []\n}\n", vec![("/v1/status", 3)], vec![]),
             (
                 r#"{"name":"p","allow":{"/v1/key/\u003ca\u003e":{},"/v1/b":{}},"created_at":"2025-01-01T00:00:00Z"}"#,
@@ -142,9 +147,18 @@ mod tests {
     fn what_is_no_policy_is_refused_with_its_place() {
         for (text, expected) in [
             ("", "EOF\n --> p.yml:1\nhint: the file is empty: write `allow: [...]`"),
-            ("[/v1/status]", "line 1: cannot unmarshal !!seq into a policy\n --> p.yml:1\nhint: a policy is `allow: [...]` and perhaps `deny: [...]`"),
-            ("allow: [a]\ndney: [b]", "invalid policy: unknown key 'dney'\n --> p.yml:2: dney\nhint: did you mean 'deny'?"),
-            ("version: v1\ntls: {}\n", "invalid policy: unknown key 'tls'\n --> p.yml:2: tls\nhint: this is the configuration of a server: name it with --config"),
+            (
+                "[/v1/status]",
+                "line 1: cannot unmarshal !!seq into a policy\n --> p.yml:1\nhint: a policy is `allow: [...]` and perhaps `deny: [...]`",
+            ),
+            (
+                "allow: [a]\ndney: [b]",
+                "invalid policy: unknown key 'dney'\n --> p.yml:2: dney\nhint: did you mean 'deny'?",
+            ),
+            (
+                "version: v1\ntls: {}\n",
+                "invalid policy: unknown key 'tls'\n --> p.yml:2: tls\nhint: this is the configuration of a server: name it with --config",
+            ),
             ("allow: /v1/status", "line 1: 'allow' is no list of patterns\n --> p.yml:1: allow"),
             ("allow:\n- [a]\n", "line 2: 'allow' is no list of patterns\n --> p.yml:2: allow"),
             ("allow: [a]\nallow: [b]\n", "line 2: mapping key \"allow\" already defined at line 1\n --> p.yml:2"),

@@ -39,8 +39,8 @@ pub mod static_key;
 
 mod envelope;
 mod error;
-mod form;
 mod fingerprint;
+mod form;
 mod hmac_key;
 mod json;
 mod key_type;

@@ -1,21 +1,21 @@
 //! One file for each group of commands.
 
-pub(crate) mod doctor;
 pub(crate) mod api;
 pub(crate) mod apply;
+pub(crate) mod doctor;
 pub(crate) mod identity;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod manual;
-pub(crate) mod metric;
 pub(crate) mod matrix;
+pub(crate) mod metric;
 pub(crate) mod migrate;
 pub(crate) mod new_identity;
-pub(crate) mod probe;
 pub(crate) mod policy;
 pub(crate) mod policy_change;
 pub(crate) mod policy_check;
+pub(crate) mod probe;
 pub(crate) mod ready;
 pub(crate) mod servers;
 pub(crate) mod status;

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::args::{Enclave, Global, Pattern};
 use crate::commands::matrix;
-use crate::commands::policy_check::{self, Check};
 use crate::commands::policy_change::{self, Assign, Create, Remove};
+use crate::commands::policy_check::{self, Check};
 use crate::commands::{EPHEMERAL, date, list};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Output};
@@ -109,7 +109,8 @@ fn show(global: &Global, output: &Output, PolicyName { name, .. }: &PolicyName) 
         let read = client.read_policy(name).await;
         read.map_err(|error| Failure::from(error).while_doing(format_args!("failed to show policy '{name}'")))
     })?;
-    let shown = Shown { name: name.clone(), allow, deny, created_at: rfc3339::format(created_at), created_by, ephemeral };
+    let shown =
+        Shown { name: name.clone(), allow, deny, created_at: rfc3339::format(created_at), created_by, ephemeral };
     // Compat: scripts read the rules from a pipe without asking for JSON.
     if output.is_pipe_form() {
         return output::print(output::json(&shown) + "\n");

@@ -82,7 +82,8 @@ fn read(name: &str, file: &str) -> Outcome<PolicyRequest> {
         Err(error) => error,
     };
     // Not a policy alone: perhaps a whole configuration.
-    let is_server = wrong.place().is_some_and(|place| text.contains("policy:") && !matches!(place.key.as_str(), "allow" | "deny"));
+    let is_server =
+        wrong.place().is_some_and(|place| text.contains("policy:") && !matches!(place.key.as_str(), "allow" | "deny"));
     if !is_server {
         return Err(refused(&wrong));
     }

@@ -55,12 +55,10 @@ fn unknown(refused: Error, identity: Option<Identity>) -> Failure {
     let is_unknown = refused.reason() == Some(Reason::IdentityNotFound);
     let failure = Failure::from(refused);
     match identity {
-        Some(identity) if is_unknown => {
-            failure.hint(format!(
-                "you are {identity}: no policy of the server names you\n\
+        Some(identity) if is_unknown => failure.hint(format!(
+            "you are {identity}: no policy of the server names you\n\
                  or it is a MinIO KES server, which answers this question to its administrator only"
-            ))
-        }
+        )),
         _ => failure,
     }
 }

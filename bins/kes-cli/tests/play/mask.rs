@@ -37,7 +37,9 @@ pub(crate) fn masked(text: &str) -> String {
             }
             match *mask {
                 "<BASE64>" if whole.starts_with("kes:v1:") && whole.len() == 51 => "kes:v1:<KEY>".into(),
-                "<BASE64>" if whole.len() == 64 && whole.bytes().all(|byte| byte.is_ascii_hexdigit()) => "<IDENTITY>".into(),
+                "<BASE64>" if whole.len() == 64 && whole.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                    "<IDENTITY>".into()
+                }
                 _ => {
                     let mut mask = (*mask).to_owned();
                     for group in 1..found.len() {

@@ -145,13 +145,22 @@ mod tests {
     fn a_mistake_is_named_with_its_place() {
         for (text, expected) in [
             ("", "there are no keys in it | write `keys:` and below it a line `- name: my-key` for each key"),
-            ("tls: {}", "there is no 'keys' section in it | write `keys:` and below it a line `- name: my-key` for each key"),
+            (
+                "tls: {}",
+                "there is no 'keys' section in it | write `keys:` and below it a line `- name: my-key` for each key",
+            ),
             ("key: [a]", "there is no 'keys' section in it | is 'key' meant to be 'keys'?"),
             ("keys: a", "'keys' is no list | write `keys:` and below it a line `- name: my-key` for each key"),
             ("keys: [{nmae: a}]", "keys[0]: unknown key 'nmae' | did you mean 'name'?"),
-            ("keys: [a, {algorithm: AES256}]", "keys[1]: there is no name | write `keys:` and below it a line `- name: my-key` for each key"),
+            (
+                "keys: [a, {algorithm: AES256}]",
+                "keys[1]: there is no name | write `keys:` and below it a line `- name: my-key` for each key",
+            ),
             ("keys: [a, a]", "the key 'a' is named twice"),
-            ("keys: [{name: a, algorithm: DES}]", "keys[0]: algorithm 'DES' is not supported | write AES256 or ChaCha20"),
+            (
+                "keys: [{name: a, algorithm: DES}]",
+                "keys[0]: algorithm 'DES' is not supported | write AES256 or ChaCha20",
+            ),
             ("keys: ['${NO}']", "keys[0]: the variable 'NO' is not set"),
         ] {
             assert_eq!(read(text), Err(expected.to_owned()), "{text}");

@@ -3,8 +3,8 @@
 mod file;
 
 use clap::Args;
-use kes_client::{Client, Error, KeyType};
 use kes_client::wire::SecretBytes;
+use kes_client::{Client, Error, KeyType};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -25,7 +25,8 @@ pub(crate) struct Apply {
     dry_run: bool,
 }
 
-pub(crate) const HELP: &str = "The file has the `keys` section of a server's configuration, so such a file can be given as it is:
+pub(crate) const HELP: &str =
+    "The file has the `keys` section of a server's configuration, so such a file can be given as it is:
 
   keys:
     - name: minio-key

@@ -189,7 +189,8 @@ fn cell(page: &mut String, cell: &Cell, operation: &str, on_keys: bool) {
                 let shown = if name == "*" { "all" } else { name };
                 format!("<code class=\"chip {}\">{}</code>", class("some"), escaped(shown))
             });
-            let except = cell.except.iter().map(|name| format!("<span class=\"not\">not <code>{}</code></span>", escaped(name)));
+            let except =
+                cell.except.iter().map(|name| format!("<span class=\"not\">not <code>{}</code></span>", escaped(name)));
             ("yes", names.chain(except).collect())
         }
     };
@@ -223,7 +224,9 @@ fn escaped(text: &str) -> String {
             '"' => out += "&quot;",
             '\'' => out += "&#39;",
             // Neither line breaks nor marks that turn the direction of what follows.
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => out.push('\u{fffd}'),
+            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                out.push('\u{fffd}')
+            }
             c => out.push(c),
         }
     }
@@ -245,7 +248,10 @@ mod tests {
 
     #[test]
     fn markup_in_the_file_stays_text() {
-        assert_eq!(escaped("<script>\"'&</script>\u{202e}\n"), "&lt;script&gt;&quot;&#39;&amp;&lt;/script&gt;\u{fffd}\u{fffd}");
+        assert_eq!(
+            escaped("<script>\"'&</script>\u{202e}\n"),
+            "&lt;script&gt;&quot;&#39;&amp;&lt;/script&gt;\u{fffd}\u{fffd}"
+        );
         assert!(!STYLE.contains("</style") && !SCRIPT.contains("</script"));
         assert!(!STYLE.contains("url(") && !STYLE.contains("@import") && !STYLE.contains("//"));
     }

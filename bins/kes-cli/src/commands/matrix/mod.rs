@@ -27,7 +27,8 @@ pub(crate) struct Arguments {
     config: Option<String>,
 }
 
-pub(crate) const HELP: &str = "A cell holds the names of keys: * for all, my-* for those that begin so, !x for those that a deny rule takes out.
+pub(crate) const HELP: &str =
+    "A cell holds the names of keys: * for all, my-* for those that begin so, !x for those that a deny rule takes out.
 No server is asked, no key store and no TLS file is opened.
 
 Examples:

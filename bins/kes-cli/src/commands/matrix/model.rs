@@ -156,7 +156,10 @@ fn rows(config: &PolicyConfig, routes: &[&Route]) -> Vec<Row> {
         let policy = config.loaded.config.policies.policy(source.name.as_str()).expect("each source has its policy");
         let person = |member: &kes_config::IdentitySource| Person {
             identity: config.show(member.identity.as_str()),
-            name: config.name_of(&member.identity).filter(|_| !config.is_open(member.identity.as_str())).map(str::to_owned),
+            name: config
+                .name_of(&member.identity)
+                .filter(|_| !config.is_open(member.identity.as_str()))
+                .map(str::to_owned),
             line: member.place.line,
         };
         let cells: Vec<_> = routes.iter().map(|route| Cell::of(policy, route)).collect();

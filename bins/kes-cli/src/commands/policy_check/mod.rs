@@ -59,7 +59,8 @@ impl From<Reading> for Matching {
 
 const NAME: &str = "kes policy check";
 
-pub(crate) const HELP: &str = "Exit status: 0 allowed, 5 denied, 1 nothing answers such a request, or it cannot be told.
+pub(crate) const HELP: &str =
+    "Exit status: 0 allowed, 5 denied, 1 nothing answers such a request, or it cannot be told.
 
 Without a path: everything that the policy or identity may do. Without policy and identity: whether you may, by the
 server's own answer; with a configuration, who may.
@@ -132,7 +133,8 @@ impl Words {
     fn read(check: &Check) -> Outcome<Self> {
         let mut words = check.words.clone();
         let behind_method = words.len() > 1 && request::is_method(&words[words.len() - 2]);
-        let path = words.pop_if(|last| behind_method || request::is_path(last) && !std::path::Path::new(last).is_file());
+        let path =
+            words.pop_if(|last| behind_method || request::is_path(last) && !std::path::Path::new(last).is_file());
         let method = words.pop_if(|last| path.is_some() && request::is_method(last));
         let policy = words.pop();
         let why = match (&policy, words.first()) {

@@ -69,7 +69,7 @@ pub(super) fn run(output: &Output, asked: &Asked) -> Outcome {
 
 /// Routes of older releases are shown to those who may use them.
 fn is_of_interest((route, line): &(&Route, Line)) -> bool {
-    route.standing != Standing::Legacy || line.allowed != "none"
+    !matches!(route.standing, Standing::Legacy | Standing::Named) || line.allowed != "none"
 }
 
 fn line(asked: &Asked, route: &Route) -> Line {

@@ -46,7 +46,9 @@ impl Request {
         if let Some(method) = method.as_deref().filter(|method| !methods(route).contains(method)) {
             let expected = methods(route).join(" or ");
             let text = format!("{} takes {expected}, not {method}: the server answers 405 to everybody", route.path);
-            return Err(Failure::new(text).hint("policies look at the path only; leave the method out, or write another"));
+            return Err(
+                Failure::new(text).hint("policies look at the path only; leave the method out, or write another")
+            );
         }
         Ok(Self { method, path, route })
     }

@@ -10,8 +10,8 @@ use kes_policy::{Matching, Policy, PolicyName, Severity};
 
 use crate::args::Global;
 use crate::failure::{Failure, Outcome};
-use crate::{input, online};
 use crate::policies::{self, PolicyConfig};
+use crate::{input, online};
 
 /// A policy, and where its rules stand if that is known.
 #[derive(Debug)]
@@ -139,7 +139,8 @@ impl Asked {
         let stem = || Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         let named = file.name.clone().unwrap_or_else(stem);
         let named: PolicyName = named.parse().unwrap_or_else(|_| "policy".parse().expect("a name"));
-        let texts = |patterns: &[kes_config::Pattern]| patterns.iter().map(|rule| rule.text.clone()).collect::<Vec<_>>();
+        let texts =
+            |patterns: &[kes_config::Pattern]| patterns.iter().map(|rule| rule.text.clone()).collect::<Vec<_>>();
         let places =
             |patterns: &[kes_config::Pattern]| patterns.iter().map(|rule| rule.place.clone()).collect::<Vec<_>>();
         let (policy, findings) = Policy::new(named, &texts(&file.allow), &texts(&file.deny), matching);
@@ -193,7 +194,8 @@ fn holder(config: &PolicyConfig, name: &str, matching: Matching) -> Outcome<Subj
 
 async fn fetch(client: &Client, name: &str, matching: Matching) -> Outcome<Subject> {
     let read = client.read_policy(name).await;
-    let read = read.map_err(|error| Failure::from(error).while_doing(format_args!("failed to read policy '{name}'")))?;
+    let read =
+        read.map_err(|error| Failure::from(error).while_doing(format_args!("failed to read policy '{name}'")))?;
     subject(name, &read.allow, &read.deny, matching)
 }
 
@@ -276,7 +278,8 @@ fn complete(identity: Identity, config: Option<&PolicyConfig>) -> Outcome<Identi
         return Ok(identity);
     }
     let members = settings.policies.members().map(|(member, _)| member.clone());
-    let mut all: Vec<_> = members.chain(settings.admin.identity()).filter(|member| member.as_str().starts_with(&lower)).collect();
+    let mut all: Vec<_> =
+        members.chain(settings.admin.identity()).filter(|member| member.as_str().starts_with(&lower)).collect();
     match (all.pop(), all.is_empty()) {
         (Some(only), true) if text.len() >= MIN_PREFIX => Ok(only),
         (Some(_), false) => Err(Failure::new(format!("several identities begin with '{text}'"))),

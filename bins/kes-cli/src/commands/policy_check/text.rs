@@ -27,7 +27,11 @@ pub(super) fn verdict(output: &Output, verdict: &Verdict) -> String {
         fact(&mut text, "nearest", &rule(output, nearest));
     }
     if !verdict.matches_as.is_empty() {
-        fact(&mut text, "read as", &format!("{} (policy_match: {})", reading(&verdict.matches_as), verdict.policy_match));
+        fact(
+            &mut text,
+            "read as",
+            &format!("{} (policy_match: {})", reading(&verdict.matches_as), verdict.policy_match),
+        );
     }
     if !verdict.otherwise_with.is_empty() {
         let other = if verdict.allowed { "denied" } else { "allowed" };

@@ -157,7 +157,9 @@ impl Verdict {
                 verdict.notes.push(format!("only an allow rule that begins with {} counts here", request.route.path));
             }
             Standing::Gone => {
-                verdict.notes.push(format!("{} is a route of older releases, which does nothing now", request.route.path));
+                verdict
+                    .notes
+                    .push(format!("{} is a route of older releases, which does nothing now", request.route.path));
             }
             _ => {}
         }
@@ -184,7 +186,9 @@ impl Verdict {
             self.matches_as = readings.iter().filter(|(_, matches)| *matches).map(|(reading, _)| *reading).collect();
         }
         let others = [Matching::Both, Matching::Head, Matching::Glob].into_iter().filter(|other| *other != matching);
-        let differs = |other: &Matching| read_as(&rules.policy, *other).decide_on(request.route, path).is_allowed() != self.allowed;
+        let differs = |other: &Matching| {
+            read_as(&rules.policy, *other).decide_on(request.route, path).is_allowed() != self.allowed
+        };
         self.otherwise_with = others.filter(differs).map(word).collect();
         if !self.allowed {
             self.to_allow = rules.grant(request);

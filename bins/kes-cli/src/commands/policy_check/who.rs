@@ -55,7 +55,9 @@ pub(super) fn run(output: &Output, config: &PolicyConfig, request: &Request, mat
     let administrator = admin.identity().map(|admin| admin.to_string());
     let administrator = administrator.or_else(|| config.is_open(admin.as_str()).then(|| config.show(admin.as_str())));
     let who = Who {
-        allowed: nobody.allowed || administrator.is_some() || policies.iter().any(|one| one.allowed && one.identities > 0),
+        allowed: nobody.allowed
+            || administrator.is_some()
+            || policies.iter().any(|one| one.allowed && one.identities > 0),
         method: request.method.clone(),
         path: request.path.clone(),
         everybody: nobody.allowed,

@@ -337,7 +337,9 @@ mod tests {
         let mut file = vec![1, json.len() as u8, 0, 0, 0];
         file.extend_from_slice(json);
         file.extend_from_slice(b"sealed");
-        assert!(matches!(Head::of(file.clone()), Head::Sealed { key, ciphertext } if key == "k1" && ciphertext == "AAEC"));
+        assert!(
+            matches!(Head::of(file.clone()), Head::Sealed { key, ciphertext } if key == "k1" && ciphertext == "AAEC")
+        );
         assert!(matches!(Head::of(file[..40].to_vec()), Head::Cut));
         for plain in [&b"{}"[..], b"", &[1, 0xff, 0xff, 0xff, 0xff], &[1, 5, 0, 0, 0, b'x', b'x', b'x', b'x', b'x']] {
             assert!(matches!(Head::of(plain.to_vec()), Head::Plain), "{plain:?}");

@@ -99,7 +99,8 @@ pub(crate) fn run(global: &Global, output: &Output, verify: &Verify) -> Outcome 
         return Err(Failure::new("there are no sealed keys").hint("nothing was verified"));
     }
     let planned = all.len();
-    let printer = Printer { output, is_live: output.format() == Format::Text, quiet: verify.quiet, statuses: Vec::new() };
+    let printer =
+        Printer { output, is_live: output.format() == Format::Text, quiet: verify.quiet, statuses: Vec::new() };
     let (lines, statuses) = match &verify.config {
         Some(config) => runtime()?.block_on(by_store(config, all, printer))?,
         None => online(global, async |client| by_server(Server::new(client), all, printer).await)?,

@@ -120,7 +120,9 @@ impl Store {
         }
         let key = match &self.keys[&sealed.key] {
             Ok(version) => version.key(),
-            Err(problem) => return Opened { cipher: form.label.map(KeyType::algorithm), problem: Some(problem.clone()) },
+            Err(problem) => {
+                return Opened { cipher: form.label.map(KeyType::algorithm), problem: Some(problem.clone()) };
+            }
         };
         // The label counts for keys that have no cipher of their own.
         let cipher = match (key.key_type(), form.label) {

@@ -106,7 +106,13 @@ impl Line {
 }
 
 impl Report {
-    pub(super) fn of(results: Vec<Line>, found: usize, planned: usize, seen: Option<Seen>, target: Option<Target>) -> Self {
+    pub(super) fn of(
+        results: Vec<Line>,
+        found: usize,
+        planned: usize,
+        seen: Option<Seen>,
+        target: Option<Target>,
+    ) -> Self {
         let groups = groups(&results);
         let opened = results.iter().filter(|line| line.opens).count();
         let minio = seen.map(|seen| Minio {
@@ -132,7 +138,13 @@ impl Report {
         for group in &self.groups {
             let format = [group.format, group.generation].join(" ");
             let cipher = group.cipher.unwrap_or("?").to_owned();
-            rows.push([safe(&group.key), format.trim().to_owned(), cipher, group.opened.to_string(), group.failed.to_string()]);
+            rows.push([
+                safe(&group.key),
+                format.trim().to_owned(),
+                cipher,
+                group.opened.to_string(),
+                group.failed.to_string(),
+            ]);
         }
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
         let widths: [usize; 5] = std::array::from_fn(width);
@@ -241,8 +253,13 @@ fn groups(results: &[Line]) -> Vec<Group> {
         let sums = groups.entry((line.key.as_str(), line.format, line.generation, line.cipher)).or_default();
         *(if line.opens { &mut sums.0 } else { &mut sums.1 }) += 1;
     }
-    let group = |((key, format, generation, cipher), (opened, failed)): ((&str, _, _, _), _)| {
-        Group { key: key.to_owned(), format, generation, cipher, opened, failed }
+    let group = |((key, format, generation, cipher), (opened, failed)): ((&str, _, _, _), _)| Group {
+        key: key.to_owned(),
+        format,
+        generation,
+        cipher,
+        opened,
+        failed,
     };
     groups.into_iter().map(group).collect()
 }

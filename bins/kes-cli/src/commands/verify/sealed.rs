@@ -55,7 +55,9 @@ fn list(input: &mut dyn BufRead) -> std::io::Result<Vec<Sealed>> {
         input.read_to_string(&mut text)?;
         let items: Result<Vec<serde_json::Value>, _> = serde_json::from_str(&text);
         return Ok(match items {
-            Ok(items) => items.into_iter().enumerate().map(|(at, item)| of_json(format!("item {}", at + 1), item)).collect(),
+            Ok(items) => {
+                items.into_iter().enumerate().map(|(at, item)| of_json(format!("item {}", at + 1), item)).collect()
+            }
             Err(error) => vec![Sealed::malformed("the list", format!("it is no JSON: {error}"))],
         });
     }
@@ -208,7 +210,10 @@ mod tests {
         let why: Vec<_> = all.iter().map(|sealed| sealed.malformed.clone().unwrap_or_default()).collect();
         assert_eq!(why[0], "write KEY CIPHERTEXT and perhaps a CONTEXT, or JSON");
         assert!(why[1].contains("invalid type") && why[2].contains("no JSON"), "{why:?}");
-        assert_eq!(why[3..], ["the ciphertext is no base64", "the context is no base64", "there are more than three words in it", ""]);
+        assert_eq!(
+            why[3..],
+            ["the ciphertext is no base64", "the context is no base64", "there are more than three words in it", ""]
+        );
         assert!(read("[{]")[0].malformed.as_ref().unwrap().contains("no JSON"));
         assert!(read("").is_empty() && read("[]").is_empty());
     }

@@ -136,8 +136,9 @@ mod tests {
 
     const VERSIONS: &[u8] = include_bytes!("../../../tests/sealed/minio-2026/ver/v/xl.meta");
     const OLD: &[u8] = include_bytes!("../../../tests/sealed/minio-2021/bkt/x/y/xl.meta");
-    const CONFIG: &[u8] =
-        include_bytes!("../../../tests/sealed/minio-2026-drives/2/.minio.sys/config/iam/users/user1/identity.json/xl.meta");
+    const CONFIG: &[u8] = include_bytes!(
+        "../../../tests/sealed/minio-2026-drives/2/.minio.sys/config/iam/users/user1/identity.json/xl.meta"
+    );
 
     #[test]
     fn what_minio_writes_is_read() {
