@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::commands::seal::arguments as seal;
 use crate::duration;
 
 /// Keys for object stores: create and use them, see who may, run the server.
@@ -107,6 +108,17 @@ pub(crate) enum Command {
     Key(Key),
     /// Make API keys and certificates, tell who they are
     Identity(Identity),
+    /// Make everything that a server needs in one folder
+    Init(Init),
+    /// Tell an object store how to use a server, and prove that it can
+    #[command(subcommand, arg_required_else_help = true)]
+    Connect(Connect),
+    /// Seal a key store: slots, recovery key, migration of an old directory
+    Seal(seal::Seal),
+    /// Write a whole key store into one authenticated file
+    Backup(seal::Backup),
+    /// Bring keys back from such a file
+    Restore(seal::Restore),
     /// Print the status of the server
     Status(Status),
     /// Print version information
@@ -120,6 +132,69 @@ pub(crate) enum Command {
 pub(crate) struct Server {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = INIT_EXAMPLES)]
+pub(crate) struct Init {
+    /// The folder: a new or an empty one
+    pub(crate) folder: Option<PathBuf>,
+    /// Where keys are to live
+    #[arg(long, value_enum, default_value = "fs")]
+    pub(crate) backend: Backend,
+    /// Address to listen on
+    #[arg(long, value_name = "[IP]:PORT", default_value = "0.0.0.0:7373")]
+    pub(crate) addr: String,
+    /// DNS name that the certificate is to have beside this host's; repeatable, or several separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) dns: Vec<String>,
+    /// IP address that the certificate is to have beside this host's; repeatable, or several separated by commas
+    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = ip)]
+    pub(crate) ip: Vec<IpAddr>,
+}
+
+/// Where keys can live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// Sealed files in the folder
+    Fs,
+    /// HashiCorp Vault or OpenBao
+    Vault,
+    /// AWS Secrets Manager
+    Aws,
+    /// Azure Key Vault
+    Azure,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Connect {
+    /// Print MinIO's settings, then make a key, seal and open as MinIO would
+    #[command(after_help = CONNECT_EXAMPLES)]
+    Minio(ConnectMinio),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectMinio {
+    /// The folder of `kes server --quick` or `kes init`
+    pub(crate) folder: Option<PathBuf>,
+    /// URL at which MinIO reaches the server; several separated by commas [default: from the folder's settings]
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Name of MinIO's default key [default: minio-key, or the key that MinIO's data was sealed with]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+    /// A drive of this MinIO: refuse if what lies there was sealed with another key; repeatable, {1...4} is expanded
+    #[arg(long, value_name = "PATH")]
+    pub(crate) minio_data: Vec<String>,
+    /// A Docker Compose file
+    #[arg(long, group = "form")]
+    pub(crate) compose: bool,
+    /// Kubernetes objects
+    #[arg(long, alias = "kubernetes", group = "form")]
+    pub(crate) k8s: bool,
+    /// A systemd drop-in
+    #[arg(long, group = "form")]
+    pub(crate) systemd: bool,
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +289,13 @@ pub(crate) struct Import {
     /// Cipher of the key
     #[arg(long, alias = "cipher", value_enum, ignore_case = true, default_value = "AES256")]
     pub(crate) algorithm: Algorithm,
+    /// The key is the one that MinIO had built in, as `<name>:<base64>` or `<name>:<hex>`: read from `-`, `@FILE` or
+    /// MinIO's variables (MINIO_KMS_SECRET_KEY, MINIO_SSE_MASTER_KEY, ..._FILE); needs --config
+    #[arg(long, value_name = "-|@FILE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) minio_static: Option<String>,
+    /// With --minio-static: the server's configuration file, which names the store to write to [env: KES_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Ciphers, in the spelling of the wire.
@@ -359,7 +441,12 @@ impl Cli {
         let mut flags = HashSet::new();
         collect_flags(&Self::command(), &mut flags);
         let mut literal = false;
-        let arguments = arguments.iter().filter_map(|argument| {
+        // Everywhere else `-o` is the form of output; a backup has none but its file.
+        let is_backup = arguments.iter().skip(1).find(|word| Self::command().find_subcommand(word).is_some());
+        let is_backup = is_backup.is_some_and(|command| command == "backup");
+        let to = OsString::from("--to");
+        let arguments = arguments.iter().map(|word| if is_backup && word == "-o" { &to } else { word });
+        let arguments = arguments.filter_map(|argument| {
             literal |= argument == "--";
             if literal { Some(argument.clone()) } else { plain_flag(argument, &flags) }
         });
@@ -397,11 +484,26 @@ const TOP_EXAMPLES: &str =
 6 no connection or no trust, 7 key store unavailable, 130 interrupted.
 
 Examples:
+  kes server --quick ./kes             from nothing to a server
+  kes connect minio ./kes              what to tell MinIO, and a proof that it works
   kes identity new                     make an API key
   export KES_SERVER=127.0.0.1:7373 KES_API_KEY=kes:v1:...
   kes status                           see that the server is there
   kes key create my-key                make a key
   kes key dek my-key                   make a data key sealed by it";
+
+const INIT_EXAMPLES: &str = "Examples:
+  kes init /etc/kes/one --dns kes.example.net
+  kes init --backend vault /etc/kes/two
+
+It never overwrites anything. `kes server --config FOLDER/config.yml` starts the server.";
+
+const CONNECT_EXAMPLES: &str = "Examples:
+  kes connect minio ./kes > minio.settings
+  kes connect minio ./kes --minio-data '/mnt/drive{1...4}'
+  kes connect minio ./kes --k8s --endpoint https://kes.example.net:7373 | kubectl apply -f -
+
+The settings go to standard output, the proof to standard error.";
 
 const LS_EXAMPLES: &str = "Examples:
   kes ls
@@ -414,7 +516,8 @@ const CREATE_EXAMPLES: &str = "Examples:
 
 const IMPORT_EXAMPLES: &str = "Examples:
   head -c 32 /dev/urandom | base64 | kes key import my-key -
-  kes key import my-key @key.base64";
+  kes key import my-key @key.base64
+  kes key import --minio-static @/run/secrets/minio-key --config /etc/kes/config.yml";
 
 const KEY_LS_EXAMPLES: &str = "Examples:
   kes key ls

@@ -68,6 +68,11 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Some(Command::Key(key)) => commands::key::run(&global, &output, key)?,
         Some(Command::Identity(identity)) => commands::identity::run(&global, &output, identity)?,
         Some(Command::Tool(args::Tool::Identity(command))) => commands::identity::sub(&global, &output, command)?,
+        Some(Command::Init(init)) => commands::init::run(&init)?,
+        Some(Command::Connect(args::Connect::Minio(minio))) => commands::connect_minio::run(&global, &minio)?,
+        Some(Command::Seal(seal)) => commands::seal::run(&output, &seal)?,
+        Some(Command::Backup(backup)) => commands::backup::backup(&output, &backup)?,
+        Some(Command::Restore(restore)) => commands::backup::restore(&output, &restore)?,
         Some(Command::Status(status)) => commands::status::run(&global, &output, &status)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -108,13 +113,18 @@ fn fail(failure: &Failure) -> ExitCode {
 /// Runs a conversation with the server, until it is done or Ctrl-C.
 fn online<T>(global: &Global, talk: impl AsyncFnOnce(Client) -> Outcome<T>) -> Outcome<T> {
     let client = connect::client(global, &environment::process)?;
+    offline(talk(client))
+}
+
+/// Runs what needs a runtime but no server, until it is done or Ctrl-C.
+fn offline<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("starting: {error}")))?;
     runtime.block_on(async {
         tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
-            result = talk(client) => result,
+            result = work => result,
         }
     })
 }

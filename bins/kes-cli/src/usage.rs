@@ -9,7 +9,7 @@ use crate::args::Cli;
 use crate::failure::Failure;
 
 /// Commands of MinIO KES that are not there yet, or whose time is over.
-const LATER: &[&str] = &["enclave", "init", "log", "metric", "migrate", "policy", "secret", "update"];
+const LATER: &[&str] = &["enclave", "log", "metric", "migrate", "policy", "secret", "update"];
 
 /// The failure behind clap's error.
 pub(crate) fn failure(error: &clap::Error, arguments: &[OsString]) -> Failure {

@@ -16,6 +16,8 @@ mod assemble;
 mod banner;
 mod dev;
 mod process;
+pub mod quick;
+mod renew;
 mod run;
 mod tls_files;
 mod usage;

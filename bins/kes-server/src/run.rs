@@ -1,7 +1,7 @@
 //! The life of the process: start, signals, reloads, stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::arguments::Arguments;
 use crate::banner::{self, Facts};
 use crate::watch::Fingerprint;
-use crate::{assemble, dev, tls_files};
+use crate::{assemble, dev, quick, renew, tls_files};
 
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_secs(5);
@@ -30,9 +30,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
-        match &arguments.config {
-            Some(path) => serve_config(path.clone(), arguments, signals).await,
-            None => serve_dev(arguments, signals).await,
+        match (&arguments.quick, &arguments.config) {
+            (Some(folder), _) => serve_quick(folder, arguments, signals).await,
+            (None, Some(path)) => serve_config(path.clone(), arguments, signals).await,
+            (None, None) => serve_dev(arguments, signals).await,
         }
     })
 }
@@ -96,10 +97,35 @@ async fn serve_dev(arguments: &Arguments, mut signals: Signals) -> anyhow::Resul
     stop(&handle, serving, signals).await
 }
 
+/// The first start makes the folder, every start serves what lies in it.
+async fn serve_quick(path: &Path, arguments: &Arguments, signals: Signals) -> anyhow::Result<()> {
+    let folder = quick::Folder::new(path)?;
+    let mut names = arguments.dns.clone();
+    names.extend(arguments.ip.iter().map(ToString::to_string));
+    let plan = quick::Plan {
+        backend: quick::Backend::Fs,
+        address: arguments.addr.clone().unwrap_or_else(|| quick::ADDRESS.to_owned()),
+        names: names.clone(),
+    };
+    let outcome = quick::make(&folder, &plan, banner::show_secret).await?;
+    quick::moved(&folder)?;
+    let reloader = Reloader { path: folder.config(), addr: arguments.addr.clone(), root: None };
+    let config = reloader.read()?;
+    if let Some(addr) = &arguments.addr {
+        names.extend(quick::of_address(addr)?.iter().map(ToString::to_string));
+    }
+    renew::with_names(&config, &names, OffsetDateTime::now_utc())?;
+    banner::say(&quick::started(&folder, &config, outcome));
+    serve_config(folder.config(), arguments, signals).await
+}
+
 async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals) -> anyhow::Result<()> {
     let reloader = Reloader { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
     let starting = async {
         let mut config = reloader.read()?;
+        if let Err(error) = renew::if_due(&config, OffsetDateTime::now_utc()) {
+            banner::warn(&format!("{error:#}"));
+        }
         let options = assemble::options(&config)?;
         let state = assemble::state(&mut config, None).await?;
         anyhow::Ok((config, options, state))
@@ -115,6 +141,7 @@ async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals
     let address = server.local_addr()?;
     let mut config_file = Fingerprint::of_config(&reloader.path);
     let mut tls_files = Fingerprint::of_tls(&config);
+    let mut renewal = renew::Schedule::of(&config);
     warn_about_expiry(&handle);
     banner::show(&Facts::of(&config), &handle.state(), address, "Server is up and running...");
     let serving = tokio::spawn(server.serve());
@@ -135,10 +162,14 @@ async fn serve_config(path: PathBuf, arguments: &Arguments, mut signals: Signals
             config_file = Fingerprint::of_config(&reloader.path);
             reloader.reload(reason, &handle, &mut config, address).await;
             tls_files = Fingerprint::of_tls(&config);
+            renewal = renew::Schedule::of(&config);
         } else if Fingerprint::of_tls(&config) != tls_files {
             tls_files = Fingerprint::of_tls(&config);
             reload_tls(&handle, &config);
+            renewal = renew::Schedule::of(&config);
         }
+        // What it writes is taken up at the next look.
+        renew_if_due(&handle, &config, &mut renewal);
     }
     stop(&handle, serving, signals).await
 }
@@ -244,6 +275,24 @@ fn reload_tls(handle: &Handle, config: &Config) {
             handle.reload_failed();
             banner::tell(&format!("Failed to reload TLS configuration: {error:#}"));
         }
+    }
+}
+
+/// A failure is told and tried again later: there is half of the certificate's life left for it.
+fn renew_if_due(handle: &Handle, config: &Config, schedule: &mut renew::Schedule) {
+    let now = OffsetDateTime::now_utc();
+    if !schedule.is_due(now) {
+        return;
+    }
+    schedule.rest(now);
+    match renew::if_due(config, now) {
+        Ok(true) => handle.log().write(Level::Info, "the server's certificate was renewed", &[]),
+        Ok(false) => *schedule = renew::Schedule::of(config),
+        Err(error) => handle.log().write(
+            Level::Error,
+            "the server's certificate could not be renewed",
+            &[("error", &format!("{error:#}"))],
+        ),
     }
 }
 

@@ -189,6 +189,8 @@ fn places(root: &Section<'_>) -> Vec<Place> {
     let audit = root.section("log").section("audit_file");
     let mut places = vec![root.place("address"), header.place("cert"), audit.place("path"), root.place("keys")];
     places.extend(["cert", "key", "password", "ca"].map(|key| tls.place(key)));
+    let renew = tls.section("renew");
+    places.extend(["ca", "key"].map(|key| renew.place(key)));
     places
 }
 

@@ -9,6 +9,7 @@ mod gcp;
 mod remote;
 mod seal;
 mod simple;
+mod unseal;
 mod vault;
 
 pub use aws::{AwsCredentials, AwsKms, AwsSecretsManager};
@@ -35,6 +36,8 @@ pub struct Store {
     backend: Backend,
     seal: Option<Seal>,
     place: Place,
+    /// Where `keystore.seal` stands, then its keys.
+    seal_places: Vec<Place>,
     fingerprint: u64,
 }
 
@@ -131,23 +134,31 @@ impl Store {
         self.fingerprint == other.fingerprint
     }
 
-    /// Opens the store.
+    /// Opens the store, through its seal if there is one. A store that is to be sealed and is not yet is sealed now:
+    /// see [`kes_keystore::sealed`].
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a store that this release has not; [`ErrorKind::Store`] if it cannot be opened, with
-    /// the [`kes_keystore::Error`] as source.
+    /// the [`kes_keystore::Error`] or [`kes_keystore::sealed::Error`] as source.
     pub async fn open(&self) -> Result<Arc<dyn KeyStore>, Error> {
-        let unsupported =
-            |what: &str| Error::new(ErrorKind::Unsupported, format!("this release has no '{what}' support"));
-        if self.seal.is_some() {
-            let place = Place { key: "keystore.seal".to_owned(), ..self.place.clone() };
-            return Err(unsupported("seal").at(place).hint("remove 'keystore.seal' if keys may be stored unsealed"));
+        match &self.seal {
+            Some(seal) => Ok(Arc::new(self.open_sealed(seal).await?)),
+            None => self.open_beneath().await,
         }
+    }
+
+    /// Opens the store beneath the seal, where values are as they are stored.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_beneath(&self) -> Result<Arc<dyn KeyStore>, Error> {
         match &self.backend {
             Backend::Fs(fs) => self.open_directory(fs).await,
             Backend::Static(Static { key }) => self.open_static(key),
             other => {
-                Err(unsupported(other.name()).at(self.place.clone()).hint("the stores of this release are: fs, static"))
+                let text = format!("this release has no '{}' support", other.name());
+                let error = Error::new(ErrorKind::Unsupported, text).at(self.place.clone());
+                Err(error.hint("the stores of this release are: fs, static"))
             }
         }
     }
@@ -333,7 +344,10 @@ pub(crate) fn choose(draft: Draft<'_>) -> Result<Store, Error> {
         _ => "",
     };
     let fingerprint = section.fingerprint(content);
-    Ok(Store { backend, seal: seal?, place: block.here(), fingerprint })
+    let seal_section = section.section("seal");
+    let mut seal_places = vec![seal_section.here()];
+    seal_places.extend(seal_section.keys().map(|key| seal_section.place(key)));
+    Ok(Store { backend, seal: seal?, place: block.here(), seal_places, fingerprint })
 }
 
 /// No store. The memory store, which releases up to 2023-02-15 took instead, loses every key at the next start.

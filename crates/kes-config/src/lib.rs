@@ -73,4 +73,4 @@ pub use level::Level;
 pub use limits::{Limits, Probe};
 pub use log::{AuditEvents, AuditFile, Format, Log, OnFull, Sync};
 pub use secret::Secret;
-pub use tls::{Admin, ClientAuth, Proxy, Tls};
+pub use tls::{Admin, ClientAuth, Proxy, Renew, Tls};

@@ -100,6 +100,18 @@ pub struct Tls {
     pub ca: Option<PathBuf>,
     /// Who may speak for others.
     pub proxy: Proxy,
+    /// The authority that renews `cert` before it expires.
+    pub renew: Option<Renew>,
+}
+
+/// `tls.renew`: an authority of one's own, whose key lies beside the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Renew {
+    /// The PEM file with the authority's certificate.
+    pub ca: PathBuf,
+    /// The PEM file with the authority's private key.
+    pub key: PathBuf,
 }
 
 /// `tls.proxy`: peers that pass on the certificates of their own clients.
@@ -129,6 +141,8 @@ pub(crate) fn read(root: &Section<'_>) -> Result<Draft, Error> {
     let proxies = proxy.texts("identities");
     let header = proxy.section("header").filled_string("cert");
     let admin = proxy.switch("admin").is_some_and(|admin| admin.value);
+    let renew = section.block("renew");
+    let (renew_ca, renew_key) = (renew.filled_string("ca"), renew.filled_string("key"));
 
     let file = |file: Option<Text>, key: &str, missing: &str| match file {
         Some(path) => Ok(PathBuf::from(path.as_str())),
@@ -142,7 +156,16 @@ pub(crate) fn read(root: &Section<'_>) -> Result<Draft, Error> {
     let auth = client_auth(auth)?;
     let identities = proxies.iter().filter_map(|text| proxy_identity(root, text)).collect();
     let proxy = Proxy { identities, header_cert: header, admin };
-    Ok(Draft { tls: Tls { key, cert, password, auth, ca, proxy }, proxies })
+    let renew = match (renew_ca, renew_key) {
+        (Some(ca), Some(key)) => Some(Renew { ca: ca.into(), key: key.into() }),
+        (None, None) => None,
+        (ca, _) => {
+            let missing = if ca.is_none() { "ca" } else { "key" };
+            let error = renew.error(missing, format!("kesconf: invalid tls config: 'renew' without '{missing}'"));
+            return Err(error.hint("name the authority's certificate and its private key, or leave out 'tls.renew'"));
+        }
+    };
+    Ok(Draft { tls: Tls { key, cert, password, auth, ca, proxy, renew }, proxies })
 }
 
 fn client_auth(text: Option<Text>) -> Result<ClientAuth, Error> {

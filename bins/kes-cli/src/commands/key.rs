@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::args::{Algorithm, Decrypt, Dek, Encrypt, Global, Import, Key, Name, Names, Remove};
-use crate::commands::list;
+use crate::commands::{import_static, list};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Secret};
 use crate::online;
@@ -17,6 +17,7 @@ use crate::output::{self, Output};
 pub(crate) fn run(global: &Global, output: &Output, command: Key) -> Outcome {
     match command {
         Key::Create(names) => create(global, &names),
+        Key::Import(import) if import.minio_static.is_some() => import_static::run(&import),
         Key::Import(import) => self::import(global, &import),
         Key::Info(name) => info(global, output, &name),
         Key::Ls(pattern) => list::keys(global, output, &pattern),
@@ -42,6 +43,9 @@ fn create(global: &Global, Names { names, .. }: &Names) -> Outcome {
 }
 
 fn import(global: &Global, import: &Import) -> Outcome {
+    if import.config.is_some() {
+        return Err(Failure::usage("'--config' goes with '--minio-static'", "kes key import"));
+    }
     let name = import.name.as_ref().ok_or_else(|| missing("key name", "import"))?;
     let key = import.key.as_ref().ok_or_else(|| missing("crypto key", "import"))?;
     let key = decode(&input::text(key)?, "key", "import")?;
