@@ -30,6 +30,7 @@ mod client;
 mod http1;
 mod http2;
 mod message;
+mod program;
 mod server;
 
 pub use binary::{Binary, Kind, checkout, peer};
@@ -38,4 +39,5 @@ pub use client::{Client, Fault, Versions};
 pub use http1::Connection;
 pub use http2::{Http2, h2};
 pub use message::{Body, Request, Response};
+pub use program::Program;
 pub use server::{Home, Server, free_address};

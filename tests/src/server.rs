@@ -237,13 +237,13 @@ impl Drop for Server {
 
 /// What a pipe has delivered so far.
 #[derive(Default)]
-struct Output {
+pub(crate) struct Output {
     state: Mutex<(Vec<u8>, bool)>,
     changed: Condvar,
 }
 
 impl Output {
-    fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Self> {
+    pub(crate) fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Self> {
         let output = Arc::new(Self::default());
         let filled = output.clone();
         std::thread::spawn(move || {
@@ -262,12 +262,12 @@ impl Output {
         output
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.state.lock().expect("no holder panics").0).into_owned()
     }
 
     /// Waits for a state (text so far, whether the pipe has ended); answers whether it came in time.
-    fn wait(&self, limit: Duration, wanted: impl Fn(&str, bool) -> bool) -> bool {
+    pub(crate) fn wait(&self, limit: Duration, wanted: impl Fn(&str, bool) -> bool) -> bool {
         let state = self.state.lock().expect("no holder panics");
         let missing = |state: &mut (Vec<u8>, bool)| !wanted(&String::from_utf8_lossy(&state.0), state.1);
         let (_state, result) = self.changed.wait_timeout_while(state, limit, missing).expect("no holder panics");

@@ -8,6 +8,7 @@ mod key;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -20,6 +21,7 @@ use crate::commands::log::Log;
 use crate::commands::metric::Metric;
 use crate::commands::migrate::Migrate;
 use crate::commands::policy::Policy;
+use crate::commands::seal::arguments as seal;
 use crate::commands::verify;
 use crate::environment::{self, Lookup};
 use crate::failure::Outcome;
@@ -152,6 +154,17 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Make API keys and certificates, tell who is who
     Identity(Identity),
+    /// Make everything that a server needs in one folder
+    Init(Init),
+    /// Tell an object store how to use a server, and prove that it can
+    #[command(subcommand, arg_required_else_help = true)]
+    Connect(Connect),
+    /// Seal a key store: slots, recovery key, migration of an old directory
+    Seal(seal::Seal),
+    /// Write a whole key store into one authenticated file
+    Backup(seal::Backup),
+    /// Bring keys back from such a file
+    Restore(seal::Restore),
     /// Print the status of the server
     #[command(after_help = help::STATUS)]
     Status(Status),
@@ -202,6 +215,69 @@ pub(crate) struct Server {
 pub(crate) struct Topic {
     #[arg(value_name = "COMMAND|TOPIC")]
     topics: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help::INIT)]
+pub(crate) struct Init {
+    /// The folder: a new or an empty one
+    pub(crate) folder: Option<PathBuf>,
+    /// Where keys are to live
+    #[arg(long, value_enum, default_value = "fs")]
+    pub(crate) backend: Backend,
+    /// Address to listen on
+    #[arg(long, value_name = "[IP]:PORT", default_value = "0.0.0.0:7373")]
+    pub(crate) addr: String,
+    /// DNS name that the certificate is to have beside this host's; repeatable, or several separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) dns: Vec<String>,
+    /// IP address that the certificate is to have beside this host's; repeatable, or several separated by commas
+    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = identity::ip)]
+    pub(crate) ip: Vec<IpAddr>,
+}
+
+/// Where keys can live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// Sealed files in the folder
+    Fs,
+    /// HashiCorp Vault or OpenBao
+    Vault,
+    /// AWS Secrets Manager
+    Aws,
+    /// Azure Key Vault
+    Azure,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Connect {
+    /// Print MinIO's settings, then make a key, seal and open as MinIO would
+    #[command(after_help = help::CONNECT)]
+    Minio(ConnectMinio),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectMinio {
+    /// The folder of `kes server --quick` or `kes init`
+    pub(crate) folder: Option<PathBuf>,
+    /// URL at which MinIO reaches the server; several separated by commas [default: from the folder's settings]
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Name of MinIO's default key [default: minio-key, or the key that MinIO's data was sealed with]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+    /// A drive of this MinIO: refuse if what lies there was sealed with another key; repeatable, {1...4} is expanded
+    #[arg(long, value_name = "PATH")]
+    pub(crate) minio_data: Vec<String>,
+    /// A Docker Compose file
+    #[arg(long, group = "form")]
+    pub(crate) compose: bool,
+    /// Kubernetes objects
+    #[arg(long, alias = "kubernetes", group = "form")]
+    pub(crate) k8s: bool,
+    /// A systemd drop-in
+    #[arg(long, group = "form")]
+    pub(crate) systemd: bool,
 }
 
 #[derive(Debug, Args)]
@@ -311,7 +387,12 @@ impl Cli {
         let mut flags = HashSet::new();
         collect_flags(&Self::command(), &mut flags);
         let mut literal = false;
-        let arguments = arguments.iter().filter_map(|argument| {
+        // Everywhere else `-o` is the form of output; a backup has none but its file.
+        let is_backup = arguments.iter().skip(1).find(|word| Self::command().find_subcommand(word).is_some());
+        let is_backup = is_backup.is_some_and(|command| command == "backup");
+        let to = OsString::from("--to");
+        let arguments = arguments.iter().map(|word| if is_backup && word == "-o" { &to } else { word });
+        let arguments = arguments.filter_map(|argument| {
             literal |= argument == "--";
             if literal { Some(argument.clone()) } else { plain_flag(argument, &flags) }
         });

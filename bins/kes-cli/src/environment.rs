@@ -81,7 +81,7 @@ fn url(server: &str) -> String {
 }
 
 /// MinIO's `{1...4}` stands for the numbers from 1 to 4, each as wide as the first if that has leading zeros.
-fn expand(server: &str) -> Vec<String> {
+pub(crate) fn expand(server: &str) -> Vec<String> {
     let range = || {
         let (head, rest) = server.split_once('{')?;
         let (range, tail) = rest.split_once('}')?;

@@ -10,6 +10,8 @@ pub(crate) fn topic(name: &str) -> Option<&'static str> {
 }
 
 pub(crate) const TOP: &str = "Examples:
+  kes server --quick ./kes             from nothing to a server
+  kes connect minio ./kes              what to tell MinIO, and a proof that it works
   kes identity new                     make an API key
   export KES_SERVER=127.0.0.1:7373 KES_API_KEY=kes:v1:...
   kes status                           see that the server is there
@@ -93,6 +95,19 @@ A path is taken from the folder of this file; `~/` is your home.
 A flag beats the entry that -c names, that beats the environment, and that the default entry.
 ";
 
+pub(crate) const INIT: &str = "Examples:
+  kes init /etc/kes/one --dns kes.example.net
+  kes init --backend vault /etc/kes/two
+
+It never overwrites anything. `kes server --config FOLDER/config.yml` starts the server.";
+
+pub(crate) const CONNECT: &str = "Examples:
+  kes connect minio ./kes > minio.settings
+  kes connect minio ./kes --minio-data '/mnt/drive{1...4}'
+  kes connect minio ./kes --k8s --endpoint https://kes.example.net:7373 | kubectl apply -f -
+
+The settings go to standard output, the proof to standard error.";
+
 pub(crate) const LS: &str = "Examples:
   kes ls                               all keys
   kes ls 'my-*'                        keys that match
@@ -110,7 +125,8 @@ pub(crate) const KEY_CREATE: &str = "Examples:
 
 pub(crate) const KEY_IMPORT: &str = "Examples:
   head -c 32 /dev/urandom | base64 | kes key import my-key -
-  kes key import my-key @key.base64";
+  kes key import my-key @key.base64
+  kes key import --minio-static @/run/secrets/minio-key --config /etc/kes/config.yml";
 
 pub(crate) const KEY_INFO: &str = "Examples:
   kes key info my-key

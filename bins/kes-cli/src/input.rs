@@ -87,7 +87,8 @@ pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-fn say(text: &str) -> Outcome {
+/// Writes to standard error.
+pub(crate) fn say(text: &str) -> Outcome {
     let mut stderr = io::stderr().lock();
     let written = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
     written.map_err(|error| Failure::new(format!("writing to the terminal: {}", reason(&error))))

@@ -122,6 +122,11 @@ fn run(cli: Cli, arguments: &[OsString]) -> Outcome<ExitCode> {
         Some(Command::Servers) => commands::servers::run(global, &output)?,
         Some(Command::Completion(completion)) => commands::manual::completion(completion.shell, &program(arguments))?,
         Some(Command::Man(man)) => commands::manual::man(man.folder.as_deref())?,
+        Some(Command::Init(init)) => commands::init::run(&init)?,
+        Some(Command::Connect(args::Connect::Minio(minio))) => commands::connect_minio::run(global, &minio)?,
+        Some(Command::Seal(seal)) => commands::seal::run(&output, &seal)?,
+        Some(Command::Backup(backup)) => commands::backup::backup(&output, &backup)?,
+        Some(Command::Restore(restore)) => commands::backup::restore(&output, &restore)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,13 +177,18 @@ fn fail(failure: &Failure, color: When) -> ExitCode {
 /// Runs a conversation with the server, until it is done or Ctrl-C.
 fn online<T>(global: &Global, talk: impl AsyncFnOnce(Client) -> Outcome<T>) -> Outcome<T> {
     let client = connect::client(global, &environment::process)?;
+    offline(talk(client))
+}
+
+/// Runs what needs a runtime but no server, until it is done or Ctrl-C.
+fn offline<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("starting: {error}")))?;
     runtime.block_on(async {
         tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
-            result = talk(client) => result,
+            result = work => result,
         }
     })
 }

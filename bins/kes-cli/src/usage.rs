@@ -11,7 +11,6 @@ use crate::failure::Failure;
 /// Commands of older releases that have no successor, and what to do instead.
 const GONE: &[(&str, &str)] = &[
     ("enclave", "kes has no enclaves any more; run another server beside this one"),
-    ("init", "kes keeps no state of its own, so there is nothing to initialise; run `kes server --config FILE`"),
     ("secret", "kes keeps no secrets any more; seal them (`kes key encrypt`) and store the result where you like"),
     ("update", "kes does not update itself; install the new release the way this one was installed"),
 ];

@@ -13,22 +13,41 @@ use clap::Parser;
 #[command(name = "kes-server", version = VERSION, after_help = EXAMPLES, args_override_self = true)]
 pub(crate) struct Arguments {
     /// Configuration file
-    #[arg(long, value_name = "FILE", env = "KES_CONFIG", conflicts_with = "dev", required_unless_present_any = ["dev", "probe"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KES_CONFIG",
+        conflicts_with_all = ["dev", "quick"],
+        required_unless_present_any = ["dev", "quick", "probe"]
+    )]
     pub(crate) config: Option<PathBuf>,
+
+    /// Everything in one folder: makes it at the first start, finds it at the next ones
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["dev", "root"])]
+    pub(crate) quick: Option<PathBuf>,
+
+    /// With --quick: DNS name that the certificate is to have; repeatable, or several separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with_all = ["config", "dev"])]
+    pub(crate) dns: Vec<String>,
+
+    /// With --quick: IP address that the certificate is to have; repeatable, or several separated by commas
+    #[arg(long, value_name = "IP", value_delimiter = ',', conflicts_with_all = ["config", "dev"])]
+    pub(crate) ip: Vec<std::net::IpAddr>,
 
     /// Try it out: keys in memory, a certificate and an admin API key made for this run
     #[arg(long)]
     pub(crate) dev: bool,
 
     /// Ask a running server, at its `probe.address` or that of --config, whether it is ready; exit status 0 if so, else 1
-    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "dev")]
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["dev", "quick"])]
     pub(crate) probe: Option<String>,
 
     /// Only check the file: `kes-server check --help` tells more
     #[arg(long)]
     check: bool,
 
-    /// Address to listen on; wins over the file's `address` [default: 0.0.0.0:7373, with --dev 127.0.0.1:7373]
+    /// Address to listen on; wins over the file's `address` [default: 0.0.0.0:7373, with --dev and --quick
+    /// 127.0.0.1:7373]
     #[arg(long, value_name = "[IP]:PORT")]
     pub(crate) addr: Option<String>,
 
@@ -55,6 +74,7 @@ pub(crate) struct Arguments {
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " commit=", env!("KES_COMMIT"));
 
 const EXAMPLES: &str = "Examples:
+  kes-server --quick ./kes                    from nothing to a server for MinIO: `kes connect minio ./kes` goes on
   kes-server --config /etc/kes/config.yaml
   kes-server --dev
   kes-server check --config /etc/kes/config.yaml
@@ -139,5 +159,9 @@ mod tests {
     fn a_file_or_dev_and_not_both() {
         assert!(parse("--dev").is_ok());
         assert!(parse("--dev --config f").is_err());
+        assert!(parse("--quick d").is_ok() && parse("--quick d --dns a,b --ip ::1 --addr :1").is_ok());
+        for line in ["--quick d --config f", "--quick d --dev", "--dns a --config f", "--ip x --quick d"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use kes_crypto::{KeyType, KeyVersion};
 use kes_keystore::{Cache, ErrorKind};
 use time::OffsetDateTime;
 
-use crate::tls_files;
+use crate::{banner, tls_files};
 
 /// A time limit that is switched off.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -145,7 +145,11 @@ pub(crate) async fn state(config: &mut Config, running: Option<(&State, &Config)
         other => {
             let store = match other {
                 Some((state, _)) => Arc::clone(state.keys().store()),
-                None => config.open_store().await.map_err(|error| anyhow!("{error}"))?,
+                None => {
+                    let store = config.open_store().await.map_err(|error| anyhow!("{error}"))?;
+                    store.notices().iter().for_each(|notice| banner::warn(notice));
+                    store
+                }
             };
             let keys = Cache::new(store, config.cache.clone());
             State::new(admin, policies, keys, &tls.certificate, tls.verification, settings)?

@@ -160,6 +160,13 @@ pub(crate) fn say(text: &str) {
     send(std::io::stdout().as_fd(), text);
 }
 
+/// A text that is shown once. If it cannot be shown, that counts.
+pub(crate) fn show_secret(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush())
+}
+
 /// A line for stderr.
 pub(crate) fn tell(text: &str) {
     if is_json() { line("INFO", text) } else { write(text) }

@@ -13,7 +13,7 @@ use crate::banner::{self, Facts};
 use crate::expiry::Expiry;
 use crate::notify::Notifier;
 use crate::watch::Fingerprint;
-use crate::{assemble, tls_files};
+use crate::{assemble, renew, tls_files};
 
 /// A changed file is read when two looks so far apart have shown the same: not while it is being written.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -53,6 +53,7 @@ pub(crate) struct Running {
     config_file: Fingerprint,
     tls_files: Fingerprint,
     expiry: Expiry,
+    renewal: renew::Schedule,
 }
 
 impl Source {
@@ -62,7 +63,11 @@ impl Source {
 
     /// Reads the file and makes everything of it; takes over from the running server what has not changed.
     pub(crate) async fn prepare(&self, running: Option<(&State, &Config)>) -> anyhow::Result<Prepared> {
-        let mut config = self.read(running.is_none())?;
+        let is_start = running.is_none();
+        let mut config = self.read(is_start)?;
+        if is_start && let Err(error) = renew::if_due(&config, OffsetDateTime::now_utc()) {
+            banner::warn(&format!("{error:#}"));
+        }
         let audit_file = assemble::audit_file(&config)?;
         // Looked at before they are read: a change in between is then seen at the next look.
         let tls_files = Fingerprint::of_tls(&config);
@@ -70,7 +75,7 @@ impl Source {
         Ok(Prepared { config, state, audit_file, tls_files })
     }
 
-    fn read(&self, is_start: bool) -> anyhow::Result<Config> {
+    pub(crate) fn read(&self, is_start: bool) -> anyhow::Result<Config> {
         let mut file = File::read(&self.path).map_err(|error| anyhow!("{error}"))?;
         if let Some(addr) = &self.addr {
             file = file.address(addr.clone());
@@ -98,8 +103,8 @@ impl Running {
         (config_file, tls_files): (Fingerprint, Fingerprint),
     ) -> anyhow::Result<Self> {
         let probes = probe_socket.map(|socket| handle.probes(socket)).transpose()?;
-        let expiry = Expiry::default();
-        let mut running = Self { handle, source, config, address, probes, config_file, tls_files, expiry };
+        let (expiry, renewal) = (Expiry::default(), renew::Schedule::of(&config));
+        let mut running = Self { handle, source, config, address, probes, config_file, tls_files, expiry, renewal };
         running.warn_about_expiry();
         Ok(running)
     }
@@ -122,6 +127,23 @@ impl Running {
             self.reload(Reason::Changed, notifier).await;
         } else if Fingerprint::of_tls(&self.config) != self.tls_files {
             self.reload_tls();
+        }
+        self.renew_if_due();
+    }
+
+    /// What it writes is taken up at the next look. A failure is told and tried again later: there is half of the
+    /// certificate's life left for it.
+    fn renew_if_due(&mut self) {
+        let now = OffsetDateTime::now_utc();
+        if !self.renewal.is_due(now) {
+            return;
+        }
+        self.renewal.rest(now);
+        let log = self.handle.log();
+        match renew::if_due(&self.config, now) {
+            Ok(true) => log.write(Level::Info, "the server's certificate was renewed", &[]),
+            Ok(false) => self.renewal = renew::Schedule::of(&self.config),
+            Err(error) => self.log_failure("the server's certificate could not be renewed", &format!("{error:#}")),
         }
     }
 
@@ -185,6 +207,7 @@ impl Running {
             let new = config.address.as_str();
             banner::warn(&format!("'address' changed to {new}: the old one stays until a restart"));
         }
+        self.renewal = renew::Schedule::of(&config);
         (self.config, self.tls_files) = (config, tls_files);
         Ok(())
     }
@@ -192,6 +215,7 @@ impl Running {
     /// New connections get the new certificate and trust; nothing else changes.
     fn reload_tls(&mut self) {
         self.tls_files = Fingerprint::of_tls(&self.config);
+        self.renewal = renew::Schedule::of(&self.config);
         let handle = &self.handle;
         let swapped = tls_files::read(&self.config)
             .and_then(|tls| Ok(handle.state().with_tls(&tls.certificate, tls.verification)?));

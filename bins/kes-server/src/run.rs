@@ -1,19 +1,20 @@
 //! The life of the process: start, signals, reloads, stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use kes_api::server::{Handle, Options, Server, State};
+use time::OffsetDateTime;
 
 use crate::arguments::Arguments;
 use crate::banner::{self, Facts};
 use crate::notify::{self, Notifier};
 use crate::reload::{Prepared, Reason, Running, Source};
 use crate::signals::{Signals, Wanted};
-use crate::{assemble, dev};
+use crate::{assemble, dev, quick, renew};
 
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_secs(5);
@@ -33,9 +34,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime.block_on(async {
         let signals = Signals::new()?;
         let notifier = Arc::new(Notifier::from_environment());
-        match &arguments.config {
-            Some(path) => serve_config(path.clone(), arguments, signals, notifier).await,
-            None => serve_dev(arguments, signals, notifier).await,
+        match (&arguments.quick, &arguments.config) {
+            (Some(folder), _) => serve_quick(folder, arguments, signals, notifier).await,
+            (None, Some(path)) => serve_config(path.clone(), arguments, signals, notifier).await,
+            (None, None) => serve_dev(arguments, signals, notifier).await,
         }
     })
 }
@@ -62,6 +64,33 @@ async fn serve_dev(arguments: &Arguments, mut signals: Signals, notifier: Arc<No
     }
     notifier.stopping(Duration::from_secs(10) + END);
     stop(&handle, serving, signals).await
+}
+
+/// The first start makes the folder, every start serves what lies in it.
+async fn serve_quick(
+    path: &Path,
+    arguments: &Arguments,
+    signals: Signals,
+    notifier: Arc<Notifier>,
+) -> anyhow::Result<()> {
+    let folder = quick::Folder::new(path)?;
+    let mut names = arguments.dns.clone();
+    names.extend(arguments.ip.iter().map(ToString::to_string));
+    let plan = quick::Plan {
+        backend: quick::Backend::Fs,
+        address: arguments.addr.clone().unwrap_or_else(|| quick::ADDRESS.to_owned()),
+        names: names.clone(),
+    };
+    let outcome = quick::make(&folder, &plan, banner::show_secret).await?;
+    quick::moved(&folder)?;
+    let source = Source { path: folder.config(), addr: arguments.addr.clone(), root: None };
+    let config = source.read(true)?;
+    if let Some(addr) = &arguments.addr {
+        names.extend(quick::of_address(addr)?.iter().map(ToString::to_string));
+    }
+    renew::with_names(&config, &names, OffsetDateTime::now_utc())?;
+    banner::say(&quick::started(&folder, &config, outcome));
+    serve_config(folder.config(), arguments, signals, notifier).await
 }
 
 async fn serve_config(

@@ -14,14 +14,28 @@ pub(crate) fn text_for(error: &clap::Error, command: &str) -> String {
         Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
         _ => "",
     };
+    let is_about = |name: &str| {
+        [ContextKind::InvalidArg, ContextKind::PriorArg].into_iter().any(|kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => text.starts_with(name),
+            Some(ContextValue::Strings(texts)) => texts.iter().any(|text| text.starts_with(name)),
+            _ => false,
+        })
+    };
     let argument = context(ContextKind::InvalidArg);
     let flag = argument.split([' ', '=', '[']).next().unwrap_or(argument);
     let text = match error.kind() {
         // Compat: without `--config` the old server opened a file without a name.
         ErrorKind::MissingRequiredArgument => {
             return "open : no such file or directory\n\
-                    hint: name the configuration file with '--config FILE', or try the server out with '--dev'"
+                    hint: name the configuration file with '--config FILE', or start from nothing with '--quick FOLDER'"
                 .to_owned();
+        }
+        ErrorKind::ArgumentConflict if is_about("--quick") => {
+            return "'--quick' has its settings in its folder: leave out '--config' (and KES_CONFIG), '--dev' and '--root'"
+                .to_owned();
+        }
+        ErrorKind::ArgumentConflict if is_about("--dns") || is_about("--ip") => {
+            "'--dns' and '--ip' go with '--quick'".to_owned()
         }
         ErrorKind::ArgumentConflict => return "'--config' flag is not supported in development mode".to_owned(),
         ErrorKind::UnknownArgument if flag.starts_with("--") => format!("unknown flag: {flag}"),
@@ -58,9 +72,14 @@ mod tests {
             (
                 "",
                 "open : no such file or directory\n\
-                 hint: name the configuration file with '--config FILE', or try the server out with '--dev'",
+                 hint: name the configuration file with '--config FILE', or start from nothing with '--quick FOLDER'",
             ),
             ("--dev --config f", "'--config' flag is not supported in development mode"),
+            (
+                "--quick d --dev",
+                "'--quick' has its settings in its folder: leave out '--config' (and KES_CONFIG), '--dev' and '--root'",
+            ),
+            ("--config f --dns a", "'--dns' and '--ip' go with '--quick'. See 'kes server --help'"),
             ("--config f g", "too many arguments. See 'kes server --help'"),
             (
                 "src",

@@ -109,8 +109,8 @@ impl Config {
 
     /// A refusal of what a key says that only the start of a server can judge: a certificate that cannot be read, an address
     /// in use. It has the form of all others, `message`, place and `hint` (none if it is empty); the place is that of
-    /// `address`, `tls.cert`, `tls.key`, `tls.password`, `tls.ca`, `tls.proxy.header.cert`, `log.audit_file.path`,
-    /// `probe.address` or `keys`, unless a flag set the value.
+    /// `address`, `tls.cert`, `tls.key`, `tls.password`, `tls.ca`, `tls.renew.ca`, `tls.renew.key`,
+    /// `tls.proxy.header.cert`, `log.audit_file.path`, `probe.address` or `keys`, unless a flag set the value.
     #[must_use]
     pub fn refuse(&self, key: &str, message: impl Into<String>, hint: &str) -> Error {
         let error = Error::new(ErrorKind::Invalid, message);

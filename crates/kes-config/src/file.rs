@@ -258,6 +258,8 @@ fn places(root: &Section<'_>) -> Vec<Place> {
     let mut places = vec![root.place("address"), header.place("cert"), audit.place("path"), root.place("keys")];
     places.push(probe.place("address"));
     places.extend(["cert", "key", "password", "ca"].map(|key| tls.place(key)));
+    let renew = tls.section("renew");
+    places.extend(["ca", "key"].map(|key| renew.place(key)));
     places
 }
 

@@ -9,6 +9,7 @@ mod gcp;
 mod remote;
 mod seal;
 mod simple;
+mod unseal;
 mod vault;
 
 pub use aws::{AwsCredentials, AwsKms, AwsSecretsManager};
@@ -35,6 +36,8 @@ pub struct Store {
     backend: Backend,
     seal: Option<Seal>,
     place: Place,
+    /// Where `keystore.seal` stands, then its keys.
+    seal_places: Vec<Place>,
     fingerprint: u64,
 }
 
@@ -136,25 +139,37 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Unsupported`].
     pub fn supported(&self) -> Result<(), Error> {
-        let unsupported =
-            |what: &str| Error::new(ErrorKind::Unsupported, format!("this release has no '{what}' support"));
-        if self.seal.is_some() {
-            let place = Place { key: "keystore.seal".to_owned(), ..self.place.clone() };
-            return Err(unsupported("seal").at(place).hint("remove 'keystore.seal' if keys may be stored unsealed"));
+        if let Some(seal) = &self.seal {
+            self.supported_seal(seal)?;
         }
         match &self.backend {
             Backend::Fs(_) | Backend::Static(_) => Ok(()),
             other => {
-                Err(unsupported(other.name()).at(self.place.clone()).hint("the stores of this release are: fs, static"))
+                let text = format!("this release has no '{}' support", other.name());
+                let error = Error::new(ErrorKind::Unsupported, text).at(self.place.clone());
+                Err(error.hint("the stores of this release are: fs, static"))
             }
         }
     }
 
-    /// Opens the store.
+    /// Opens the store, through its seal if there is one. A store that is to be sealed and is not yet is sealed now:
+    /// see [`kes_keystore::sealed`].
     ///
     /// # Errors
-    /// As [`Store::supported`]; [`ErrorKind::Store`] if it cannot be opened, with the [`kes_keystore::Error`] as source.
+    /// As [`Store::supported`]; [`ErrorKind::Store`] if it cannot be opened, with the [`kes_keystore::Error`] or
+    /// [`kes_keystore::sealed::Error`] as source.
     pub async fn open(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        match &self.seal {
+            Some(seal) => Ok(Arc::new(self.open_sealed(seal).await?)),
+            None => self.open_beneath().await,
+        }
+    }
+
+    /// Opens the store beneath the seal, where values are as they are stored.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_beneath(&self) -> Result<Arc<dyn KeyStore>, Error> {
         self.supported()?;
         match &self.backend {
             Backend::Fs(fs) => self.open_directory(fs).await,
@@ -337,7 +352,10 @@ pub(crate) fn read(root: &Section<'_>) -> Result<Store, Refused> {
         _ => "",
     };
     let fingerprint = section.fingerprint(content);
-    Ok(Store { backend, seal: seal?, place: block.here(), fingerprint })
+    let seal_section = section.section("seal");
+    let mut seal_places = vec![seal_section.here()];
+    seal_places.extend(seal_section.keys().map(|key| seal_section.place(key)));
+    Ok(Store { backend, seal: seal?, place: block.here(), seal_places, fingerprint })
 }
 
 /// No store. The memory store, which releases up to 2023-02-15 took instead, loses every key at the next start.

@@ -79,4 +79,4 @@ pub use log::{AuditEvents, AuditFile, Format, Log, OnFull, Sync};
 pub use policy::{IdentitySource, PolicySource};
 pub use policy_file::{Pattern, PolicyFile};
 pub use secret::Secret;
-pub use tls::{Admin, ClientAuth, Proxy, Tls};
+pub use tls::{Admin, ClientAuth, Proxy, Renew, Tls};

@@ -83,6 +83,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The value of an environment variable that no reference names.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        (self.environment)(name)
+    }
+
     pub(crate) fn place(&self, line: usize, key: impl Into<String>) -> Place {
         Place { file: Arc::clone(&self.file), line, key: key.into() }
     }

@@ -120,6 +120,18 @@ pub struct Tls {
     pub ca: Option<PathBuf>,
     /// Who may speak for others.
     pub proxy: Proxy,
+    /// The authority that renews `cert` before it expires.
+    pub renew: Option<Renew>,
+}
+
+/// `tls.renew`: an authority of one's own, whose key lies beside the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Renew {
+    /// The PEM file with the authority's certificate.
+    pub ca: PathBuf,
+    /// The PEM file with the authority's private key.
+    pub key: PathBuf,
 }
 
 /// `tls.proxy`: peers that pass on the certificates of their own clients.
@@ -149,6 +161,8 @@ pub(crate) fn read(root: &Section<'_>) -> Draft {
     let proxies = proxy.texts("identities");
     let header = proxy.section("header").filled_string("cert");
     let admin = proxy.switch("admin").is_some_and(|admin| admin.value);
+    let renew = section.block("renew");
+    let (renew_ca, renew_key) = (renew.filled_string("ca"), renew.filled_string("key"));
 
     let file = |file: Option<Text>, key: &str, missing: &str| match file {
         Some(path) => Ok(PathBuf::from(path.as_str())),
@@ -163,6 +177,16 @@ pub(crate) fn read(root: &Section<'_>) -> Draft {
     let auth = client_auth(&section, auth);
     let identities = proxies.iter().filter_map(|text| proxy_identity(root, text)).collect();
     let header = proxy_header(&proxy, header, !proxies.is_empty());
+    let renew = match (renew_ca, renew_key) {
+        (Some(ca), Some(key)) => Ok(Some(Renew { ca: ca.into(), key: key.into() })),
+        (None, None) => Ok(None),
+        (ca, _) => {
+            let missing = if ca.is_none() { "ca" } else { "key" };
+            let error = renew.error(missing, format!("kesconf: invalid tls config: 'renew' without '{missing}'"));
+            let hint = "name the authority's certificate and its private key, or leave out 'tls.renew'";
+            Err(renew.refuse(error.hint(hint)))
+        }
+    };
     let tls = || {
         Ok(Tls {
             key: key?,
@@ -171,6 +195,7 @@ pub(crate) fn read(root: &Section<'_>) -> Draft {
             auth: auth?,
             ca,
             proxy: Proxy { identities, header_cert: header?, admin },
+            renew: renew?,
         })
     };
     Draft { tls: tls(), proxies }

@@ -35,6 +35,7 @@
 
 pub mod base64;
 pub mod rfc3339;
+pub mod sealing;
 pub mod static_key;
 
 mod envelope;

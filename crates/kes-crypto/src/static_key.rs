@@ -1,19 +1,19 @@
 //! MinIO's built-in KMS: one static key, given in an environment variable or a file.
 //!
 //! MinIO can run without any KMS server on one static key. These are the pieces to serve such a key, or to take it
-//! over: reading the setting, the canonical form of MinIO's context, and the sealed keys of releases before May 2021.
-//! Later ones are opened by [`SecretKey::open`] with a key of type [`KeyType::Legacy`](crate::KeyType::Legacy).
+//! over: reading the setting, the canonical form of MinIO's context, and the sealed keys of every release ([`open`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ring::aead::{AES_256_GCM, CHACHA20_POLY1305};
-use ring::hmac;
 use time::OffsetDateTime;
 
-use crate::message_key::{MessageKey, NONCE_LEN};
-use crate::secret::KeyBytes;
-use crate::{Error, KeyVersion, Plaintext, SecretKey, base64};
+use crate::secret::{KeyBytes, same_key};
+use crate::{Error, KeyType, KeyVersion, Plaintext, SecretKey, base64};
+
+mod dare;
+
+pub use dare::{is_dare, open_dare};
 
 /// How the key bytes are spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,12 @@ impl StaticKey {
     #[must_use]
     pub fn expose(&self) -> &[u8; SecretKey::LEN] {
         self.bytes.expose()
+    }
+
+    /// Whether both have the same name and bytes, however they were spelled.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.name == other.name && same_key(self.expose(), other.expose())
     }
 
     /// The key as a record: see [`KeyVersion::from_static_key`].
@@ -172,44 +178,19 @@ fn quote(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Length of a sealed key of MinIO before May 2021: one DARE 2.0 package of 32 bytes.
-const DARE_LEN: usize = 64;
-
-/// Whether this has the form of a sealed key of MinIO up to RELEASE.2021-04-22, to be opened by [`open_dare`].
+/// Opens a data key that MinIO sealed with its static key, or that a KES server sealed under it since.
 ///
-/// The form is recognisable but not excluded for other ciphertexts; its tag decides.
-#[must_use]
-pub fn is_dare(sealed: &[u8]) -> bool {
-    sealed.len() == DARE_LEN && matches!(sealed[..5], [0x20, 0 | 1, 0x1f, 0, nonce] if nonce & 0x80 != 0)
-}
-
-/// Opens a sealed key of MinIO up to RELEASE.2021-04-22: one DARE 2.0 package under a key derived for name and context.
-///
-/// ```text
-/// key'    = HMAC-SHA256(key, name || context)
-/// package = 0x20 || cipher (0 AES-256-GCM, 1 ChaCha20-Poly1305) || 0x1f00 || nonce (12) || sealed (32) || tag (16)
-/// AEAD(key', nonce, associated data = first 4 bytes)
-/// ```
-///
-/// `name` is the name that MinIO used for the key, `context` the canonical [`context`].
+/// Three forms, told apart by their content: the current one and the JSON one of 2021 to 2024 ([`SecretKey::open`]), and
+/// the one before May 2021 ([`open_dare`]). `name` is the name that MinIO knows the key by; only the oldest form needs it.
+/// That form is tried for keys of type [`KeyType::Legacy`] alone, which a static key is: no other key has ever made it.
 ///
 /// # Errors
-/// [`Error::NotAuthentic`], also for anything of another form.
-pub fn open_dare(key: &SecretKey, name: &str, context: &[u8], sealed: &[u8]) -> Result<Plaintext, Error> {
-    if !is_dare(sealed) {
-        return Err(Error::NotAuthentic);
+/// [`Error::NotAuthentic`] for every cause there is.
+pub fn open(key: &SecretKey, name: &str, ciphertext: &[u8], context: &[u8]) -> Result<Plaintext, Error> {
+    match key.open(ciphertext, context) {
+        Err(Error::NotAuthentic) if key.key_type() == KeyType::Legacy && is_dare(ciphertext) => {
+            open_dare(key, name, context, ciphertext)
+        }
+        opened => opened,
     }
-    let mut derivation = hmac::Context::with_key(key.mac());
-    derivation.update(name.as_bytes());
-    derivation.update(context);
-    let algorithm = if sealed[1] == 0 { &AES_256_GCM } else { &CHACHA20_POLY1305 };
-    let derived = MessageKey::new(algorithm, derivation.sign().as_ref());
-
-    // The nonce's last four bytes are to be XORed with the package's number, which is 0.
-    let (header, rest) = sealed.split_at(4);
-    let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().expect("length checked above");
-    let mut plaintext = sealed.to_vec();
-    let length = derived.open(nonce, header, &mut plaintext)?;
-    plaintext.truncate(length);
-    Ok(Plaintext::new(plaintext))
 }

@@ -36,6 +36,12 @@ pub enum Error {
     /// The system's random number generator failed. Nobody's fault; nothing was made.
     #[error("system random number generator failed")]
     Random,
+    /// A private key that is neither ECDSA P-256 nor Ed25519 in PKCS#8 cannot be taken up to sign with. Caller's fault.
+    #[error("unsupported private key: only ECDSA P-256 and ed25519 in PKCS#8 are supported here")]
+    UnsupportedKey,
+    /// The certificate is not that of an authority, so what it signs would be trusted by nobody. Caller's fault.
+    #[error("the certificate is not that of a certificate authority")]
+    NotAnAuthority,
     /// Signing failed inside the TLS stack. Our fault.
     #[error("certificate could not be signed")]
     Signing,

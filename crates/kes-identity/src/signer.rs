@@ -41,6 +41,20 @@ impl Signer {
         Ok(Self { pair: Pair::P256(pair), private: pkcs8(der.as_ref().to_vec()) })
     }
 
+    /// The key pair of a private key in PKCS#8, of one of the two kinds that are made here.
+    pub(crate) fn from_private_key(key: &PrivateKey) -> Result<Self, Error> {
+        let PrivateKeyDer::Pkcs8(der) = key.expose() else { return Err(Error::UnsupportedKey) };
+        let der = der.secret_pkcs8_der();
+        let p256 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der, &SystemRandom::new());
+        let pair = match p256 {
+            Ok(pair) => Pair::P256(pair),
+            Err(_) => {
+                Pair::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| Error::UnsupportedKey)?)
+            }
+        };
+        Ok(Self { pair, private: PrivateKey::new(key.expose().clone_key()) })
+    }
+
     pub(crate) fn private_key(&self) -> PrivateKey {
         PrivateKey::new(self.private.expose().clone_key())
     }

@@ -97,6 +97,8 @@ macro_rules! conformance_tests {
             list_filters_by_prefix
             list_keeps_prefix_and_start_apart
             list_resumes_at_the_name_left_out
+            entries_of_our_own_are_kept_and_never_listed
+            values_are_replaced_in_place_if_at_all
             dropped_calls_leave_the_store_usable
             an_outage_is_reported_and_passes
             records_of_every_release_are_read

@@ -14,12 +14,16 @@
 //! success survives a power failure. A process killed on the way leaves at most a temporary file. Its lock is gone with
 //! it, by which the next process to open the directory tells it from the file of a living neighbour, and removes it.
 //!
+//! A value is replaced (which only tools do that change a seal) the same way, but for step 3: the temporary file and the
+//! final one are exchanged, which fails if the final one is gone, and what was there is compared with what was expected.
+//! Where the file system cannot exchange files the temporary one is renamed over the final one, after the comparison.
+//!
 //! Other things may lie in the directory. They are in no list unless their names are key names, and reading such a one
 //! says which file it is and what is wrong with it.
 
 mod os;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod turns;
 
 use std::ffi::OsStr;
@@ -34,7 +38,7 @@ use tokio::sync::Semaphore;
 
 use self::os::{Content, FileSystem, Os};
 use self::turns::Turns;
-use crate::{Cause, Error, KeyName, KeyStore, MAX_VALUE_LEN, Operation, Page, Status, Value};
+use crate::{Cause, Error, InPlace, KeyName, KeyStore, MAX_VALUE_LEN, Operation, Page, Status, Value};
 
 /// A directory of keys.
 ///
@@ -70,7 +74,7 @@ impl Store {
         Self::open_on(Box::new(Os), path.into()).await
     }
 
-    async fn open_on(files: Box<dyn FileSystem>, path: PathBuf) -> Result<Self, Error> {
+    pub(crate) async fn open_on(files: Box<dyn FileSystem>, path: PathBuf) -> Result<Self, Error> {
         let directory = Arc::new(Directory { path, files, turns: Turns::default() });
         let store = Self { directory, threads: Arc::new(Semaphore::new(THREADS)) };
         store.run(Operation::Status, Directory::open).await?;
@@ -137,6 +141,18 @@ impl KeyStore for Store {
         let (prefix, from) = (prefix.to_owned(), from.map(str::to_owned));
         self.run(Operation::List, move |directory| directory.list(&prefix, from.as_deref(), limit)).await
     }
+
+    fn in_place(&self) -> Option<&dyn InPlace> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl InPlace for Store {
+    async fn replace(&self, name: &KeyName, old: &[u8], new: &[u8]) -> Result<(), Error> {
+        let (name, old, new) = (name.clone(), Value::new(old.to_vec()), Value::new(new.to_vec()));
+        self.run(Operation::Create, move |directory| directory.replace(&name, old.expose(), new.expose())).await
+    }
 }
 
 impl Directory {
@@ -187,7 +203,10 @@ impl Directory {
             return Err(Error::Exists);
         }
         let temporary = self.temporary()?;
-        let created = self.write(&temporary, value).map_err(fail).and_then(|_locked| self.publish(&temporary, &target));
+        let created = self
+            .write(&temporary, value, &self.path)
+            .map_err(fail)
+            .and_then(|_locked| self.publish(&temporary, &target));
         if created.is_err() {
             let _ = self.files.remove(&temporary);
         }
@@ -210,8 +229,8 @@ impl Directory {
     }
 
     /// A new, complete, synced and locked file; the lock lasts as long as what is returned.
-    fn write(&self, path: &Path, value: &[u8]) -> io::Result<Box<dyn os::NewFile>> {
-        let mut file = self.files.create(path)?;
+    fn write(&self, path: &Path, value: &[u8], like: &Path) -> io::Result<Box<dyn os::NewFile>> {
+        let mut file = self.files.create(path, like)?;
         let mut rest = value;
         while !rest.is_empty() {
             match file.write(rest) {
@@ -223,6 +242,53 @@ impl Directory {
         }
         file.sync()?;
         Ok(file)
+    }
+
+    fn replace(&self, name: &KeyName, old: &[u8], new: &[u8]) -> Result<(), Error> {
+        let _turn = self.turns.take(name);
+        let target = self.file(name);
+        let fail = |cause| self.failure(Operation::Get, &target, cause);
+        // Held to the end: the lock moves with the file when both are exchanged, and keeps it from being swept away.
+        let _locked = self.files.lock(&target).map_err(fail)?.ok_or(Error::Exists)?;
+        if !self.holds(&target, old).map_err(fail)? {
+            return Err(Error::Exists);
+        }
+        let temporary = self.temporary()?;
+        let fail = |cause| self.failure(Operation::Create, &target, cause);
+        let replaced = self
+            .write(&temporary, new, &target)
+            .map_err(fail)
+            .and_then(|_locked| self.exchange(&temporary, &target, old));
+        let _ = self.files.remove(&temporary);
+        replaced
+    }
+
+    /// Gives the complete new file the name of the old one. A key that was deleted meanwhile does not come back.
+    fn exchange(&self, temporary: &Path, target: &Path, old: &[u8]) -> Result<(), Error> {
+        let fail = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::NotFound => self.failure(Operation::Get, target, cause),
+            _ => self.failure(Operation::Create, target, cause),
+        };
+        match self.files.exchange(temporary, target) {
+            Ok(()) if self.holds(temporary, old).unwrap_or(true) => {}
+            Ok(()) => {
+                self.files.exchange(temporary, target).map_err(fail)?;
+                return Err(Error::Exists);
+            }
+            Err(cause) if os::lacks_exchange(&cause) => {
+                if !self.files.exists(target).map_err(fail)? {
+                    return Err(Error::NotFound);
+                }
+                self.files.rename_over(temporary, target).map_err(fail)?;
+            }
+            Err(cause) => return Err(fail(cause)),
+        }
+        self.files.sync_directory(&self.path).map_err(fail)
+    }
+
+    fn holds(&self, path: &Path, expected: &[u8]) -> io::Result<bool> {
+        let content = self.files.read(path, MAX_VALUE_LEN)?;
+        Ok(matches!(content, Content::File(value) if value.expose() == expected))
     }
 
     fn get(&self, name: &KeyName) -> Result<Value, Error> {

@@ -39,6 +39,8 @@ pub mod fs;
 pub mod memory;
 mod name;
 mod page;
+mod seal;
+pub mod sealed;
 pub mod static_store;
 
 use std::fmt;
@@ -51,6 +53,7 @@ pub use cache::Cache;
 pub use error::{Cause, Error, ErrorKind, Operation};
 pub use name::{InvalidKeyName, KeyName};
 pub use page::Page;
+pub use seal::Seal;
 
 /// Length of the longest value any store must take, in bytes. A key is some 200 bytes long.
 pub const MAX_VALUE_LEN: usize = 1 << 20;
@@ -107,6 +110,29 @@ pub trait KeyStore: Send + Sync + 'static {
     /// # Errors
     /// Any error. An empty store is not one.
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error>;
+
+    /// Changing values in place, if the store can. Ordinary service never does: [sealing](crate::sealed) does, when it
+    /// re-seals what is there. Without it that takes a detour of several steps.
+    fn in_place(&self) -> Option<&dyn InPlace> {
+        None
+    }
+
+    /// What an operator should know when a server starts on this store, one sentence each.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What some stores can do besides: see [`KeyStore::in_place`].
+#[async_trait]
+pub trait InPlace: Send + Sync {
+    /// Replaces the value under `name` by `new` if it is `old`. Every reader sees one of both at any instant, also
+    /// after a crash.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is nothing under that name any more; [`Error::Exists`] if there is another value, which
+    /// is unchanged; else any error, after which either of both is there.
+    async fn replace(&self, name: &KeyName, old: &[u8], new: &[u8]) -> Result<(), Error>;
 }
 
 /// What a store says of itself when it is well.

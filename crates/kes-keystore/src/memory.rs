@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Error, Kept, KeyName, KeyStore, MAX_VALUE_LEN, Page, Promises, Status, Value};
+use crate::{Error, InPlace, Kept, KeyName, KeyStore, MAX_VALUE_LEN, Page, Promises, Status, Value};
 
 /// A store in memory. Values are copied in and out.
 #[derive(Debug, Default)]
@@ -63,8 +63,28 @@ impl KeyStore for Store {
             .range::<str, _>((Bound::Included(start), Bound::Unbounded))
             .map(|(name, _)| name)
             .take_while(|name| name.as_str().starts_with(prefix))
+            .filter(|name| KeyName::is_valid(name.as_str()))
             .cloned();
         Ok(Page { names: names.by_ref().take(limit).collect(), next: names.next() })
+    }
+
+    fn in_place(&self) -> Option<&dyn InPlace> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl InPlace for Store {
+    async fn replace(&self, name: &KeyName, old: &[u8], new: &[u8]) -> Result<(), Error> {
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        match values.get_mut(name) {
+            None => Err(Error::NotFound),
+            Some(value) if value.expose() != old => Err(Error::Exists),
+            Some(value) => {
+                *value = Value::new(new.to_vec());
+                Ok(())
+            }
+        }
     }
 }
 

@@ -66,6 +66,12 @@ impl Store {
         &self.name
     }
 
+    /// Whether two texts spell the same key under the same name, one perhaps in hex and the other in base64.
+    #[must_use]
+    pub fn is_same_key(one: &str, other: &str) -> bool {
+        matches!((StaticKey::parse(one), StaticKey::parse(other)), (Ok(one), Ok(other)) if one.is_same_as(&other))
+    }
+
     fn denied(&self, operation: Operation) -> Error {
         Error::Denied { store: self.describe(), operation, remedy: REMEDY }
     }
@@ -109,15 +115,18 @@ impl KeyStore for Store {
 mod tests {
     #[tokio::test]
     async fn minios_spellings_are_read_and_the_key_is_its_own_hmac_key() {
-        for text in [
+        let texts = [
             "my-key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
             "my-key:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n",
-        ] {
+        ];
+        for text in texts {
             let store = Store::parse(text).unwrap();
             assert_eq!(store.describe(), "Static Key: my-key");
             let key = KeyVersion::parse(store.get(store.name()).await.unwrap().expose()).unwrap();
             assert_eq!(key.hmac_key().unwrap().expose(), key.key().expose());
         }
+        let other = "your-key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        assert!(Store::is_same_key(texts[0], texts[1]) && !Store::is_same_key(texts[0], other));
         assert!(matches!(Store::parse("my-key:AAEC"), Err(Invalid::Spelling(_))));
         assert!(matches!(Store::parse("my.key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="), Err(Invalid::Name(_))));
     }

@@ -112,6 +112,6 @@ impl Turned {
     }
 }
 
-fn ip(text: &str) -> Result<IpAddr, String> {
+pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
     text.trim().parse().map_err(|_| format!("invalid string being converted to IP address: {text}"))
 }

@@ -1,5 +1,7 @@
 //! `kes key …`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Enclave, Pattern};
@@ -81,6 +83,13 @@ pub(crate) struct Import {
     /// Cipher of the key
     #[arg(long, alias = "cipher", value_enum, ignore_case = true, default_value = "AES256")]
     pub(crate) algorithm: Algorithm,
+    /// The key is the one that MinIO had built in, as `<name>:<base64>` or `<name>:<hex>`: read from `-`, `@FILE` or
+    /// MinIO's variables (MINIO_KMS_SECRET_KEY, MINIO_SSE_MASTER_KEY, ..._FILE); needs --config
+    #[arg(long, value_name = "-|@FILE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) minio_static: Option<String>,
+    /// With --minio-static: the server's configuration file, which names the store to write to [env: KES_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Ciphers, in the spelling of the wire.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::args::{Algorithm, Decrypt, Dek, Encrypt, Global, Hmac, Import, Key, Name, Names, Remove};
 use crate::commands::policy_change::agreed;
-use crate::commands::{apply, date, list};
+use crate::commands::{apply, date, import_static, list};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Secret};
 use crate::online;
@@ -19,6 +19,7 @@ pub(crate) fn run(global: &Global, output: &Output, command: Key) -> Outcome {
     match command {
         Key::Apply(apply) => apply::run(global, output, &apply),
         Key::Create(names) => create(global, &names),
+        Key::Import(import) if import.minio_static.is_some() => import_static::run(&import),
         Key::Import(import) => self::import(global, &import),
         Key::Info(name) => info(global, output, &name),
         Key::Ls(pattern) => list::keys(global, output, &pattern),
@@ -48,6 +49,9 @@ fn create(global: &Global, Names { names, if_not_exists, .. }: &Names) -> Outcom
 }
 
 fn import(global: &Global, import: &Import) -> Outcome {
+    if import.config.is_some() {
+        return Err(Failure::usage("'--config' goes with '--minio-static'", "kes key import"));
+    }
     let name = import.name.as_ref().ok_or_else(|| missing("key name", "import"))?;
     let key = import.key.as_ref().ok_or_else(|| missing("crypto key", "import"))?;
     let key = decode(&input::text(key)?, "key", "import")?;

@@ -2,8 +2,12 @@
 
 pub(crate) mod api;
 pub(crate) mod apply;
+pub(crate) mod backup;
+pub(crate) mod connect_minio;
 pub(crate) mod doctor;
 pub(crate) mod identity;
+pub(crate) mod import_static;
+pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod log;
@@ -17,6 +21,7 @@ pub(crate) mod policy_change;
 pub(crate) mod policy_check;
 pub(crate) mod probe;
 pub(crate) mod ready;
+pub(crate) mod seal;
 pub(crate) mod servers;
 pub(crate) mod status;
 pub(crate) mod verify;

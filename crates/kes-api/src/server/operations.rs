@@ -2,7 +2,7 @@
 //!
 //! The handlers translate between these and HTTP; another dialect would call the same functions.
 
-use kes_crypto::{DataKey, KeyType, KeyVersion, Plaintext};
+use kes_crypto::{DataKey, KeyType, KeyVersion, Plaintext, static_key};
 use kes_keystore::{Cache, KeyName};
 use time::OffsetDateTime;
 
@@ -59,8 +59,9 @@ pub(super) fn encrypt(key: &KeyVersion, plaintext: &[u8], context: &[u8]) -> Res
     key.key().seal(plaintext, context).map_err(Error::Crypto)
 }
 
-pub(super) fn decrypt(key: &KeyVersion, ciphertext: &[u8], context: &[u8]) -> Result<Plaintext, Error> {
-    key.key().open(ciphertext, context).map_err(|error| match error {
+/// Opens what any release of MinIO KES sealed, or MinIO itself with its static key; its oldest form binds the key's name.
+pub(super) fn decrypt(key: &KeyVersion, name: &KeyName, ciphertext: &[u8], context: &[u8]) -> Result<Plaintext, Error> {
+    static_key::open(key.key(), name.as_str(), ciphertext, context).map_err(|error| match error {
         kes_crypto::Error::NotAuthentic => Error::NotAuthentic,
         other => Error::Crypto(other),
     })

@@ -10,15 +10,19 @@ use std::path::PathBuf;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Seal {
+    /// The id of the one store that may be opened. Default: any, and one that is not sealed yet is sealed.
+    pub store: Option<String>,
     /// A passphrase, from which a key is derived.
     pub passphrase: Option<Secret>,
+    /// A file that holds a passphrase; a name without `/` is that of a secret of the container.
+    pub passphrase_file: Option<PathBuf>,
     /// A key as text.
     pub key: Option<Secret>,
-    /// A file that holds a key.
+    /// A file that holds a key; a name without `/` is that of a secret of the container.
     pub key_file: Option<PathBuf>,
-    /// The name of a credential that the service manager hands over.
+    /// A credential that systemd hands over, by its name (`LoadCredential=`).
     pub credential: Option<String>,
-    /// The file of a second wrap, for the day when everything else is lost.
+    /// The file of the recovery key: written when the store is sealed, if it is not there; tried last, if it is.
     pub recovery: Option<PathBuf>,
     /// A key in AWS KMS.
     pub aws: Option<SealAws>,
@@ -26,6 +30,8 @@ pub struct Seal {
     pub azure: Option<SealAzure>,
     /// A key in a Vault's transit engine.
     pub vault: Option<SealVault>,
+    /// Where systemd puts credentials: `CREDENTIALS_DIRECTORY`.
+    pub(super) credentials: Option<PathBuf>,
 }
 
 /// `keystore.seal.aws`, with the keys of `keystore.aws.kms`.
@@ -64,8 +70,9 @@ pub struct SealVault {
 pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
     let (passphrase, key) = (section.secret("passphrase"), section.secret("key"));
     let path = |key| section.filled_string(key).map(PathBuf::from);
-    let (key_file, recovery) = (path("key_file"), path("recovery"));
-    let credential = section.filled_string("credential");
+    let (passphrase_file, key_file, recovery) = (path("passphrase_file"), path("key_file"), path("recovery"));
+    let (store, credential) = (section.filled_string("store"), section.filled_string("credential"));
+    let credentials = section.context().variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let block = |key| Some(section.block(key)).filter(Section::is_present);
     let aws = block("aws").map(|aws| AwsKms::read(&aws, "kesconf: invalid AWS seal"));
     let azure = block("azure").map(|azure| read_azure(&azure));
@@ -74,12 +81,30 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
         return Ok(None);
     }
     let (aws, azure, vault) = (aws.transpose()?, azure.transpose()?, vault.transpose()?);
-    let named = passphrase.is_some() || key.is_some() || key_file.is_some() || credential.is_some();
+    let in_files = passphrase_file.is_some() || key_file.is_some() || credential.is_some();
+    let named = passphrase.is_some() || key.is_some() || in_files;
     if !named && aws.is_none() && azure.is_none() && vault.is_none() {
         let error = section.error("passphrase", "kesconf: invalid keystore seal: nothing to seal with specified");
         return Err(section.refuse(error.hint("write passphrase, key, key_file, credential, aws, azure or vault")));
     }
-    Ok(Some(Seal { passphrase, key, key_file, credential, recovery, aws, azure, vault }))
+    if credential.as_ref().is_some_and(|name| name.contains('/') || name == "..") {
+        let error = section.error("credential", "kesconf: invalid keystore seal: a credential has a name, not a path");
+        let hint = "write the name from 'LoadCredential=<name>:<path>' of the systemd unit";
+        return Err(section.refuse(error.hint(hint)));
+    }
+    Ok(Some(Seal {
+        store,
+        passphrase,
+        passphrase_file,
+        key,
+        key_file,
+        credential,
+        recovery,
+        aws,
+        azure,
+        vault,
+        credentials,
+    }))
 }
 
 fn read_azure(section: &Section<'_>) -> Result<SealAzure, Refused> {

@@ -4,6 +4,7 @@ use super::{Backend, Missing};
 use crate::error::{Error, ErrorKind, io_words};
 use crate::secret::Secret;
 use crate::section::{Refused, Section, Text};
+use kes_keystore::static_store;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -42,7 +43,10 @@ pub(super) fn read_static(section: &Section<'_>) -> Result<Backend, Refused> {
     let from_file =
         from_file.map_err(|error| section.refuse(error.hint("name a readable file, or a secret of the container")))?;
     match (key, from_file) {
-        (Some(key), Some(file)) if key.expose().trim() != file.expose() => {
+        (Some(key), Some(file))
+            if key.expose().trim() != file.expose()
+                && !static_store::Store::is_same_key(key.expose(), file.expose()) =>
+        {
             let text = "kesconf: invalid static keystore: 'key' and 'file' hold different keys";
             let error = Error::new(ErrorKind::Invalid, text).at(section.place("file"));
             Err(section.refuse(error.hint("keep the one that MinIO used")))

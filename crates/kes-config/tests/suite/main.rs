@@ -8,6 +8,7 @@ mod new_keys;
 mod old_spellings;
 mod published;
 mod redaction;
+mod seal;
 mod section1_reading;
 mod section3_order;
 mod section4_semantics;

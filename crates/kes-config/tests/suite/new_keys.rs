@@ -107,3 +107,16 @@ fn refusals() {
         ),
     ]);
 }
+
+#[test]
+fn an_authority_that_renews_is_whole_or_absent() {
+    let tls = |renew: &str| format!("tls: {{key: k.pem, cert: c.pem, renew: {renew}}}");
+    let read = |renew: &str| load(&file_with(&[&tls(renew)]), &[]).unwrap().config.tls.renew;
+    let renew = read("{ca: ca.crt, key: ca.key}").unwrap();
+    assert_eq!((renew.ca.to_str(), renew.key.to_str()), (Some("ca.crt"), Some("ca.key")));
+    assert_eq!(read("{ca: '', key: ''}"), None);
+    check(&[
+        (&[&tls("{ca: ca.crt}")], "kesconf: invalid tls config: 'renew' without 'key'", 4, "tls.renew.key"),
+        (&[&tls("{key: ca.key}")], "kesconf: invalid tls config: 'renew' without 'ca'", 4, "tls.renew.ca"),
+    ]);
+}

@@ -384,8 +384,8 @@ async fn decision_16_stores_that_are_not_built() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let sealed = loaded(&format!("fs: {{path: {}}}, seal: {{passphrase: x}}", path.display()));
-    assert_eq!(sealed.open().await.err().unwrap().message(), "this release has no 'seal' support");
+    let sealed = loaded(&format!("fs: {{path: {}}}, seal: {{aws: {{key: k}}}}", path.display()));
+    assert_eq!(sealed.open().await.err().unwrap().message(), "this release has no 'seal.aws' support");
     assert!(!path.exists(), "nothing may be stored unsealed");
 }
 

@@ -400,6 +400,35 @@ pub async fn records_of_every_release_are_read(subject: &impl Subject) {
     }
 }
 
+/// Names like `-kes-seal`, of up to 91 bytes, are legal, and nobody sees them.
+pub async fn entries_of_our_own_are_kept_and_never_listed(subject: &impl Subject) {
+    let store = subject.store();
+    create(store.as_ref(), "key", b"value").await;
+    for text in ["-kes-probe".to_owned(), format!("-kes-probe-{}", "k".repeat(80))] {
+        let own = KeyName::reserved(&text);
+        store.create(&own, b"own").await.expect("create");
+        assert_eq!(kind(store.create(&own, b"other").await), Some(ErrorKind::Exists));
+        assert_eq!(store.get(&own).await.expect("get").expose(), b"own");
+        assert_eq!(walk(store.as_ref(), "", 1).await, ["key"]);
+        assert!(walk(store.as_ref(), "-", 9).await.is_empty());
+        store.delete(&own).await.expect("delete");
+        assert_eq!(kind(store.get(&own).await), Some(ErrorKind::NotFound));
+    }
+}
+
+/// If the store can, it compares, replaces, and brings nothing back.
+pub async fn values_are_replaced_in_place_if_at_all(subject: &impl Subject) {
+    let store = subject.store();
+    let Some(place) = store.in_place() else { return };
+    create(store.as_ref(), "key", b"old").await;
+    place.replace(&name("key"), b"old", b"new").await.expect("replace");
+    assert_eq!(read(subject.neighbour().as_ref(), "key").await, b"new");
+    assert_eq!(kind(place.replace(&name("key"), b"old", b"newer").await), Some(ErrorKind::Exists));
+    assert_eq!(kind(place.replace(&name("other"), b"old", b"new").await), Some(ErrorKind::NotFound));
+    assert_eq!(walk(store.as_ref(), "", 9).await, ["key"]);
+    assert_eq!(read(store.as_ref(), "key").await, b"new");
+}
+
 /// The bytes we store are those MinIO KES stores for the same key.
 pub async fn records_are_written_as_the_old_server_writes_them(subject: &impl Subject) {
     let store = subject.store();

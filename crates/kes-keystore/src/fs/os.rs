@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use crate::Value;
 
 /// Blocking file operations.
-pub(super) trait FileSystem: Send + Sync {
+pub(crate) trait FileSystem: Send + Sync {
     /// Makes a directory and its missing parents, mode 0755, and makes them outlive a power failure. No error if the
     /// directory is there already.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
@@ -29,14 +29,25 @@ pub(super) trait FileSystem: Send + Sync {
     /// What there is under a path, through symbolic links.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Content>;
 
-    /// A new file, mode 0600, locked against [`FileSystem::remove_abandoned`] until it is dropped.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
+    /// A new file, mode 0600, locked against [`FileSystem::remove_abandoned`] until it is dropped. Made by root, it gets
+    /// the owner of `like`: a tool run by root must not leave files that the server cannot read.
+    fn create(&self, path: &Path, like: &Path) -> io::Result<Box<dyn NewFile>>;
+
+    /// Opens and locks a file, so that nobody else replaces it until what is returned is dropped. `None` if it was
+    /// replaced while we waited.
+    fn lock(&self, path: &Path) -> io::Result<Option<File>>;
 
     /// Removes a file made by [`FileSystem::create`] if nobody holds its lock any more.
     fn remove_abandoned(&self, path: &Path) -> io::Result<()>;
 
     /// Gives a file a new name without replacing anything; the old name may go or stay.
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives two files each other's names, in one step; an error if either does not exist.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
+
+    /// Renames a file over another, in one step, where files cannot be exchanged.
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -46,7 +57,7 @@ pub(super) trait FileSystem: Send + Sync {
 }
 
 /// A file being written.
-pub(super) trait NewFile {
+pub(crate) trait NewFile {
     /// Writes a beginning of `bytes` and says how long it was.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Makes what was written outlive a power failure.
@@ -54,7 +65,7 @@ pub(super) trait NewFile {
 }
 
 /// What there is under a path.
-pub(super) enum Content {
+pub(crate) enum Content {
     /// A file of at most the allowed length.
     File(Value),
     /// A longer one.
@@ -124,16 +135,28 @@ impl FileSystem for Os {
         Ok(Content::File(Value::new(std::mem::take(&mut *bytes))))
     }
 
-    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
+    fn create(&self, path: &Path, like: &Path) -> io::Result<Box<dyn NewFile>> {
         // Whoever sweeps may lock and remove the file in the instant before our own lock; then it has no name any more.
         loop {
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             // Where files cannot be locked, age decides what is abandoned.
             let _ = file.lock();
             if file.metadata()?.nlink() > 0 {
+                own_like(&file, like);
                 return Ok(Box::new(file));
             }
         }
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
+            .open(path)?;
+        // Where files cannot be locked, whoever changes them has to be alone; docs/sealed-store.md says so.
+        let _ = file.lock();
+        let (ours, there) = (file.metadata()?, fs::metadata(path)?);
+        Ok(((ours.dev(), ours.ino()) == (there.dev(), there.ino())).then_some(file))
     }
 
     fn remove_abandoned(&self, path: &Path) -> io::Result<()> {
@@ -168,6 +191,15 @@ impl FileSystem for Os {
         }
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -179,6 +211,21 @@ impl FileSystem for Os {
             result => result,
         }
     }
+}
+
+/// For root only, and best effort: a network file system may have other ideas of owners.
+fn own_like(file: &File, like: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    if let Some(like) = fs::metadata(like).ok().filter(|like| like.uid() != 0) {
+        let _ = std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()));
+    }
+}
+
+/// How file systems answer that cannot exchange files.
+pub(super) fn lacks_exchange(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
 /// How file systems without hard links answer.

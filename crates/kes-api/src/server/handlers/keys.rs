@@ -50,7 +50,7 @@ pub(super) async fn encrypt(call: &Call, name: &KeyName, body: &Bytes) -> Result
 pub(super) async fn decrypt(call: &Call, name: &KeyName, body: &Bytes) -> Result<Reply, Failure> {
     let request: wire::DecryptRequest = wire::decode(body).map_err(invalid_body)?;
     let key = key(call, name).await?;
-    let plaintext = operations::decrypt(&key, &request.ciphertext, &request.context)
+    let plaintext = operations::decrypt(&key, name, &request.ciphertext, &request.context)
         .map_err(|error| Failure::operation(Doing::Decrypt, error, ""))?;
     Ok(Reply::secret(&wire::DecryptAnswer { plaintext: plaintext.expose() }))
 }

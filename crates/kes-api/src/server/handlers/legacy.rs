@@ -23,7 +23,7 @@ pub(super) async fn bulk_decrypt(call: &Call, name: &KeyName, body: &Bytes) -> R
     }
     let mut answers = Vec::with_capacity(requests.len());
     for request in &requests {
-        let plaintext = operations::decrypt(&key, &request.ciphertext, &request.context)
+        let plaintext = operations::decrypt(&key, name, &request.ciphertext, &request.context)
             .map_err(|error| Failure::operation(Doing::Decrypt, error, ""))?;
         answers.push(wire::DecryptResponse { plaintext: plaintext.expose().to_vec().into() });
     }

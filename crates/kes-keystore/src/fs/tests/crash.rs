@@ -42,18 +42,20 @@ fn child() {
     });
 }
 
-fn start(directory: &Path, step: Option<usize>) -> Child {
+async fn start(directory: &Path, step: Option<usize>) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "fs::tests::crash::child", "--nocapture", "--test-threads=1"]);
     command.env(DIRECTORY, directory).stdout(Stdio::piped());
     if let Some(step) = step {
         command.env(STEP, step.to_string());
     }
+    let _alone = STARTING.write().await;
     command.spawn().unwrap()
 }
 
 /// Every file is whole or absent; a new server removes the remains and can use every name.
 async fn check(directory: &Path) -> usize {
+    let _nobody_starts = STARTING.read().await;
     for entry in entries(directory) {
         if KeyName::is_valid(&entry) {
             assert_eq!(fs::read(directory.join(&entry)).unwrap(), VALUE, "{entry}");
@@ -76,7 +78,7 @@ async fn a_create_killed_at_any_step_leaves_the_whole_key_or_none() {
     let mut kept = 0;
     loop {
         let directory = tempfile::tempdir().unwrap();
-        let status = start(directory.path(), Some(killed)).wait_with_output().unwrap().status;
+        let status = start(directory.path(), Some(killed)).await.wait_with_output().unwrap().status;
         let keys = check(directory.path()).await;
         if status.success() {
             assert_eq!(keys, 1);
@@ -99,7 +101,7 @@ async fn creates_killed_at_random_instants_leave_whole_keys_only() {
     let mut seed: u32 = std::process::id();
     for _ in 0..12 {
         let round = tempfile::tempdir_in(directory.path()).unwrap();
-        let mut child = start(round.path(), None);
+        let mut child = start(round.path(), None).await;
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let created = (seed >> 24) as usize % 20;

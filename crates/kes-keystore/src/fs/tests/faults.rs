@@ -75,6 +75,7 @@ async fn an_interrupted_write_is_repeated() {
 
 #[tokio::test]
 async fn a_temporary_file_that_cannot_be_removed_is_swept_later() {
+    let _nobody_starts = STARTING.read().await;
     let (directory, files, store) = faulty().await;
     files.plan(fail(Step::Remove, Errno::IO));
     store.create(&name("key"), b"value").await.unwrap();

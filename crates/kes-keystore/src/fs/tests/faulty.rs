@@ -1,6 +1,7 @@
 //! A file system that fails, or kills its process, at a chosen step.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,7 +11,7 @@ use crate::fs::os::{Content, FileSystem, NewFile, Os};
 
 /// The steps that tests tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     CreateDirectory,
     IsDirectory,
     Exists,
@@ -19,7 +20,10 @@ pub(super) enum Step {
     Create,
     Write,
     Sync,
+    Lock,
     Publish,
+    Exchange,
+    RenameOver,
     Remove,
     SyncDirectory,
 }
@@ -29,7 +33,7 @@ type Plan = Box<dyn Fn(usize, Step) -> io::Result<()> + Send + Sync>;
 
 /// The operating system's file system under a plan. A clone shares the plan.
 #[derive(Clone)]
-pub(super) struct Faulty(Arc<Shared>);
+pub(crate) struct Faulty(Arc<Shared>);
 
 struct Shared {
     steps: AtomicUsize,
@@ -39,7 +43,7 @@ struct Shared {
 }
 
 impl Faulty {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let plan: Plan = Box::new(|_, _| Ok(()));
         Self(Arc::new(Shared {
             steps: AtomicUsize::new(0),
@@ -49,16 +53,16 @@ impl Faulty {
     }
 
     /// Starts counting steps anew, under another plan.
-    pub(super) fn plan(&self, plan: impl Fn(usize, Step) -> io::Result<()> + Send + Sync + 'static) {
+    pub(crate) fn plan(&self, plan: impl Fn(usize, Step) -> io::Result<()> + Send + Sync + 'static) {
         *self.0.plan.lock().unwrap() = Arc::new(Box::new(plan));
         self.0.steps.store(0, SeqCst);
     }
 
-    pub(super) fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.0.steps.load(SeqCst)
     }
 
-    pub(super) fn limit_writes(&self, bytes: usize) {
+    pub(crate) fn limit_writes(&self, bytes: usize) {
         self.0.write_limit.store(bytes, SeqCst);
     }
 
@@ -94,9 +98,24 @@ impl FileSystem for Faulty {
         Os.read(path, limit)
     }
 
-    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
+    fn create(&self, path: &Path, like: &Path) -> io::Result<Box<dyn NewFile>> {
         self.at(Step::Create)?;
-        Ok(Box::new(FaultyFile { faulty: self.clone(), file: Os.create(path)? }))
+        Ok(Box::new(FaultyFile { faulty: self.clone(), file: Os.create(path, like)? }))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<File>> {
+        self.at(Step::Lock)?;
+        Os.lock(path)
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.at(Step::Exchange)?;
+        Os.exchange(one, other)
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.at(Step::RenameOver)?;
+        Os.rename_over(from, to)
     }
 
     fn remove_abandoned(&self, path: &Path) -> io::Result<()> {

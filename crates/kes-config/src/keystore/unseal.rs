@@ -1,0 +1,261 @@
+//! Opening a store through its seal: where the sealing keys come from, and what is said when none fits.
+
+use super::{Backend, Seal, Store};
+use crate::error::{Error, ErrorKind, Place, io_words};
+use kes_keystore::KeyStore;
+use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Where Docker, Podman and Kubernetes put secrets.
+const SECRETS: &str = "/run/secrets";
+
+/// More is no key and no passphrase.
+const MAX_SECRET_LEN: u64 = 64 << 10;
+
+impl Store {
+    /// The sealing keys that `keystore.seal` names, those in files read now; the recovery key last, if its file is there.
+    /// Empty without `keystore.seal`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if a file cannot be read or holds no key, [`ErrorKind::Unsupported`] for a kind of key that
+    /// this release has not.
+    pub async fn sealing_keys(&self) -> Result<Vec<SealingKey>, Error> {
+        let Some(seal) = &self.seal else { return Ok(Vec::new()) };
+        let mut keys = self.configured_keys(seal).await?;
+        keys.extend(self.recovery_key(seal)?);
+        Ok(keys)
+    }
+
+    /// Seals the store beneath by the keys that `keystore.seal` names, and by the recovery key if one is given or
+    /// `keystore.seal.recovery` names a file for it, which is then written. Keys that are there already are served as
+    /// they are until they are migrated.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`], also if it is sealed already.
+    pub async fn seal_now(&self, recovery: Option<RecoveryKey>) -> Result<Unlocked, Error> {
+        let Some(seal) = &self.seal else {
+            let error =
+                Error::new(ErrorKind::Invalid, "there is nothing to seal the store with").at(self.place.clone());
+            return Err(error.hint("write 'keystore.seal' with passphrase, key, key_file or credential"));
+        };
+        let inner = self.open_beneath().await?;
+        self.seal_by(seal, inner, recovery).await
+    }
+
+    /// The form that everything has that is said about the seal.
+    #[must_use]
+    pub fn seal_error(&self, error: sealed::Error) -> Error {
+        let hint = hint(&error);
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        let error = Error::new(ErrorKind::Store, text).at(self.seal_place("")).because(error);
+        if hint.is_empty() { error } else { error.hint(hint) }
+    }
+
+    pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {
+        if matches!(self.backend, Backend::Static(_)) {
+            let text = "there is nothing to seal: 'keystore.static' is one key from the configuration, stored nowhere";
+            return Err(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"));
+        }
+        // The keys first: without them not even a folder is made.
+        let keys = self.sealing_keys().await?;
+        let inner = self.open_beneath().await?;
+        let mut opened = sealed::Store::open(Arc::clone(&inner), keys).await;
+        if let (Err(sealed::Error::NotSealed { .. }), None) = (&opened, &seal.store) {
+            let sealed = match self.seal_by(seal, Arc::clone(&inner), None).await {
+                Ok(unlocked) => Some(unlocked.table().store),
+                // Another server was quicker.
+                Err(error) if is_sealed_already(&error) => None,
+                Err(error) => return Err(error),
+            };
+            opened = sealed::Store::open(Arc::clone(&inner), self.sealing_keys().await?).await;
+            opened = opened.map(|store| match sealed {
+                Some(id) => store.with_notice(format!("the key store is sealed from now on; its id is {id}")),
+                None => store,
+            });
+        }
+        let found = match (&opened, &seal.store) {
+            (Ok(store), Some(expected)) if store.id() != *expected => Some(format!("it is the store {}", store.id())),
+            (Err(sealed::Error::NotSealed { .. }), Some(_)) => Some("it is not sealed".to_owned()),
+            _ => None,
+        };
+        if let (Some(found), Some(expected)) = (found, &seal.store) {
+            let (store, expected) = (inner.describe(), expected.clone());
+            return Err(self.seal_error(sealed::Error::OtherStore { store, expected, found }));
+        }
+        opened.map_err(|error| self.seal_error(error))
+    }
+
+    async fn seal_by(
+        &self,
+        seal: &Seal,
+        inner: Arc<dyn KeyStore>,
+        recovery: Option<RecoveryKey>,
+    ) -> Result<Unlocked, Error> {
+        let mut slots: Vec<_> = self.configured_keys(seal).await?.into_iter().map(NewSlot::of).collect();
+        let mut written = None;
+        if let Some(recovery) = recovery {
+            slots.push(recovery_slot(recovery));
+        } else if let Some(path) = &seal.recovery {
+            let recovery = match self.recovery_key(seal)? {
+                Some(key) => NewSlot { label: "recovery key".to_owned(), ..NewSlot::of(key) },
+                None => {
+                    let recovery = self.new_recovery_key()?;
+                    self.write_recovery(path, &recovery)?;
+                    written = Some(path);
+                    recovery_slot(recovery)
+                }
+            };
+            slots.push(recovery);
+        }
+        let sealed = Unlocked::init(inner, slots).await;
+        if let (Err(_), Some(path)) = (&sealed, written) {
+            // It opens nothing.
+            let _ = std::fs::remove_file(path);
+        }
+        sealed.map_err(|error| self.seal_error(error))
+    }
+
+    fn new_recovery_key(&self) -> Result<RecoveryKey, Error> {
+        RecoveryKey::generate().map_err(|cause| {
+            Error::new(ErrorKind::Store, "the operating system's random generator fails").because(cause)
+        })
+    }
+
+    fn write_recovery(&self, path: &Path, key: &RecoveryKey) -> Result<(), Error> {
+        let write = || {
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(key.to_text().as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        };
+        write().map_err(|cause: std::io::Error| {
+            let text = format!("the recovery key cannot be written to {}: {}", path.display(), io_words(&cause));
+            let error = Error::new(ErrorKind::Store, text).at(self.seal_place("recovery")).because(cause);
+            error.hint("name a file in a folder that this user may write to")
+        })
+    }
+
+    pub(super) fn supported_seal(&self, seal: &Seal) -> Result<(), Error> {
+        for (name, there) in
+            [("aws", seal.aws.is_some()), ("azure", seal.azure.is_some()), ("vault", seal.vault.is_some())]
+        {
+            if there {
+                let error = Error::new(ErrorKind::Unsupported, format!("this release has no 'seal.{name}' support"));
+                return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file or credential"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn configured_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
+        self.supported_seal(seal)?;
+        let mut keys = Vec::new();
+        if let Some(text) = &seal.passphrase {
+            let key = SealingKey::passphrase("keystore.seal.passphrase", text.expose().as_bytes());
+            keys.push(key.map_err(|invalid| self.invalid("passphrase", &invalid))?);
+        }
+        if let Some(path) = &seal.passphrase_file {
+            let path = secret_path(path);
+            let content = self.read("passphrase_file", &path)?;
+            let key = SealingKey::passphrase(path.display().to_string(), &content);
+            keys.push(key.map_err(|invalid| self.invalid("passphrase_file", &invalid))?);
+        }
+        if let Some(text) = &seal.key {
+            let key = SealingKey::key_from("keystore.seal.key", text.expose().as_bytes());
+            keys.push(key.map_err(|invalid| self.invalid("key", &invalid))?);
+        }
+        if let Some(path) = &seal.key_file {
+            keys.push(self.key_in("key_file", &secret_path(path))?);
+        }
+        if let Some(name) = &seal.credential {
+            let Some(directory) = &seal.credentials else {
+                let text = format!("there is no credential '{name}': CREDENTIALS_DIRECTORY is not set");
+                let error = Error::new(ErrorKind::Store, text).at(self.seal_place("credential"));
+                return Err(error.hint(format!("write 'LoadCredential={name}:<path>' in the systemd unit")));
+            };
+            keys.push(self.key_in("credential", &directory.join(name))?);
+        }
+        Ok(keys)
+    }
+
+    fn recovery_key(&self, seal: &Seal) -> Result<Option<SealingKey>, Error> {
+        let Some(path) = seal.recovery.as_ref().filter(|path| path.exists()) else { return Ok(None) };
+        let content = self.read("recovery", path)?;
+        let invalid = |text: String| Error::new(ErrorKind::Store, text).at(self.seal_place("recovery"));
+        let text = std::str::from_utf8(&content).map_err(|_| invalid(format!("{} is no text", path.display())))?;
+        let key = RecoveryKey::parse(text).map_err(|problem| invalid(format!("{}: {problem}", path.display())))?;
+        Ok(Some(SealingKey::recovery(path.display().to_string(), key)))
+    }
+
+    fn key_in(&self, setting: &str, path: &Path) -> Result<SealingKey, Error> {
+        let content = self.read(setting, path)?;
+        SealingKey::key_from(path.display().to_string(), &content).map_err(|invalid| self.invalid(setting, &invalid))
+    }
+
+    fn read(&self, setting: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+        // One allocation for the longest: a buffer that grows leaves its old content behind.
+        let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_LEN as usize + 1));
+        let read = std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET_LEN + 1).read_to_end(&mut content));
+        let refuse = |words: &str| {
+            let text = format!("the sealing key cannot be read from {}: {words}", path.display());
+            Error::new(ErrorKind::Store, text).at(self.seal_place(setting))
+        };
+        match read {
+            Ok(len) if len as u64 > MAX_SECRET_LEN => Err(refuse("the file is longer than 64 KiB")),
+            Ok(_) => Ok(content),
+            Err(cause) => Err(refuse(&io_words(&cause)).because(cause)),
+        }
+    }
+
+    fn invalid(&self, setting: &str, invalid: &InvalidSealingKey) -> Error {
+        let error = Error::new(ErrorKind::Store, invalid.to_string()).at(self.seal_place(setting));
+        error.hint("this makes a key: head -c 32 /dev/urandom | base64")
+    }
+
+    fn seal_place(&self, setting: &str) -> Place {
+        match self.seal_places.iter().find(|place| place.key.rsplit('.').next() == Some(setting)) {
+            Some(place) if !setting.is_empty() => place.clone(),
+            _ => self.seal_places.first().unwrap_or(&self.place).clone(),
+        }
+    }
+}
+
+fn recovery_slot(key: RecoveryKey) -> NewSlot {
+    NewSlot::of(SealingKey::recovery("recovery key", key))
+}
+
+/// A path, or the name of a secret of the container.
+fn secret_path(path: &Path) -> PathBuf {
+    let is_name = path.components().count() == 1 && path.parent() == Some(Path::new(""));
+    if is_name && !path.exists() { Path::new(SECRETS).join(path) } else { path.to_owned() }
+}
+
+fn is_sealed_already(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    matches!(source, Some(sealed::Error::AlreadySealed { .. }))
+}
+
+/// What to do about it.
+fn hint(error: &sealed::Error) -> &'static str {
+    match error {
+        sealed::Error::WrongKey { .. } => {
+            "give the key that the store was sealed with; 'kes seal status --config FILE' lists the slots, and \
+             'kes seal recover --config FILE' opens it with the recovery key"
+        }
+        sealed::Error::NotSealed { .. } => "'kes seal init --config FILE' seals it",
+        sealed::Error::OtherStore { .. } => {
+            "check the path, and that everything is mounted; else correct 'keystore.seal.store'"
+        }
+        sealed::Error::External { .. } => "nothing was changed; try again when it answers",
+        _ => "",
+    }
+}

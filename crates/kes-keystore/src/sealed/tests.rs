@@ -1,0 +1,10 @@
+mod backups;
+mod conformance;
+mod faults;
+mod killed;
+mod neighbours;
+mod script;
+mod serving;
+mod slots;
+mod support;
+mod transfer;
