@@ -34,6 +34,7 @@
 pub mod cache;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod engine;
 mod error;
 pub mod fs;
 pub mod memory;
@@ -48,6 +49,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 pub use cache::Cache;
+pub use engine::{Description, Engine};
 pub use error::{Cause, Error, ErrorKind, Operation};
 pub use name::{InvalidKeyName, KeyName};
 pub use page::Page;
@@ -107,6 +109,12 @@ pub trait KeyStore: Send + Sync + 'static {
     /// # Errors
     /// Any error. An empty store is not one.
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error>;
+
+    /// What uses the keys, if they never leave the store. Then [`KeyStore::create`] and [`KeyStore::get`] are
+    /// [`Error::Denied`], and everything else is as it is for other stores.
+    fn engine(&self) -> Option<&dyn Engine> {
+        None
+    }
 }
 
 /// What a store says of itself when it is well.
