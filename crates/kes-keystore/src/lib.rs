@@ -37,6 +37,8 @@ pub mod conformance;
 mod engine;
 mod error;
 pub mod fs;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod memory;
 mod name;
 mod page;
