@@ -112,6 +112,15 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Any error. An empty store is not one.
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error>;
 
+    /// What an operator should know when a server starts on this store, one sentence each.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Gives back what the store holds elsewhere, such as a login. Called once, when nobody asks it any more; what does not
+    /// arrive must do no harm.
+    async fn close(&self) {}
+
     /// What uses the keys, if they never leave the store. Then [`KeyStore::create`] and [`KeyStore::get`] are
     /// [`Error::Denied`], and everything else is as it is for other stores.
     fn engine(&self) -> Option<&dyn Engine> {
