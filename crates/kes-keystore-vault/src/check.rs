@@ -44,30 +44,44 @@ pub(crate) async fn version(session: &Session, engine: &str, version: Version) -
 /// One sentence for each thing that is used and not allowed. None if the server does not tell.
 pub(crate) async fn missing_capabilities(session: &Session, needs: &[Need]) -> Vec<String> {
     let paths: Vec<_> = needs.iter().map(|need| need.path.as_str()).collect();
-    let body = json!({ "paths": paths });
-    let asked = session.call_json(http::Method::POST, "sys/capabilities-self", Some(&body)).await;
-    let Ok(answer) = asked else { return Vec::new() };
-    let Ok(Some(told)) = answer.data::<BTreeMap<String, serde_json::Value>>() else { return Vec::new() };
+    let told = capabilities(session, &paths).await;
     let missing = |need: &Need| {
-        let allowed: Vec<&str> = told.get(&need.path)?.as_array()?.iter().filter_map(|word| word.as_str()).collect();
-        if allowed.contains(&"root") {
-            return None;
-        }
-        let missing: Vec<_> = need.capabilities.iter().filter(|word| !allowed.contains(word)).copied().collect();
-        let path = match need.path.strip_suffix("/x") {
-            Some(folder) => format!("{folder}/*"),
-            None => need.path.clone(),
-        };
-        let words = missing.join("\", \"");
-        (!missing.is_empty()).then(|| {
-            format!("Vault does not permit to {}: add 'path \"{path}\" {{ capabilities = [\"{words}\"] }}' to the policy", missing.join(", "))
-        })
+        let allowed = told.get(&need.path)?;
+        let is_allowed = |word: &&str| allowed.iter().any(|granted| granted == word || granted == "root");
+        let missing: Vec<_> = need.capabilities.iter().filter(|word| !is_allowed(word)).copied().collect();
+        let path = need.path.strip_suffix('x').filter(|path| path.ends_with(['/', '-']));
+        let path = path.map_or_else(|| need.path.clone(), |folder| format!("{folder}*"));
+        let (verbs, words) = (missing.join(", "), missing.join("\", \""));
+        let line = format!("path \"{path}\" {{ capabilities = [\"{words}\"] }}");
+        (!missing.is_empty()).then(|| format!("Vault does not permit to {verbs}: add '{line}' to the policy"))
     };
     needs.iter().filter_map(missing).collect()
 }
 
-/// Which mounts are there at all, for errors.
-pub(crate) fn refused(session: &Session, what: &str, operation: Operation, answer: &crate::wire::Answer, remedy: &'static str) -> Error {
+/// Whether something is allowed that had better not be. `root` may do everything, and is somebody's choice.
+pub(crate) async fn is_granted(session: &Session, path: &str, capability: &str) -> bool {
+    let told = capabilities(session, &[path]).await;
+    told.get(path).is_some_and(|allowed| allowed.iter().any(|granted| granted == capability))
+}
+
+/// What the token may do on each path; nothing if the server does not tell.
+async fn capabilities(session: &Session, paths: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let body = json!({ "paths": paths });
+    let asked = session.call_json(http::Method::POST, "sys/capabilities-self", Some(&body)).await;
+    let Ok(answer) = asked else { return BTreeMap::new() };
+    let Ok(Some(told)) = answer.data::<BTreeMap<String, serde_json::Value>>() else { return BTreeMap::new() };
+    let lists = told.into_iter().filter_map(|(path, words)| Some((path, serde_json::from_value(words).ok()?)));
+    lists.collect()
+}
+
+/// An answer that is none, as an error.
+pub(crate) fn refused(
+    session: &Session,
+    what: &str,
+    operation: Operation,
+    answer: &crate::wire::Answer,
+    remedy: &'static str,
+) -> Error {
     let entry = format!("{}: {what}", session.describe());
     let source = Some(Arc::new(answer.refusal()) as _);
     match answer.status {

@@ -1,7 +1,7 @@
 //! Keys of a transit engine that never leave it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -30,7 +30,12 @@ pub struct TransitEngine {
     /// With a hyphen at its end, or empty.
     prefix: String,
     notices: Vec<String>,
+    /// Names that have been seen here and not been deleted by us.
+    known: Mutex<HashSet<KeyName>>,
 }
+
+/// How many names are remembered.
+const MAX_KNOWN: usize = 100_000;
 
 /// A key as transit describes it.
 #[derive(Deserialize)]
@@ -54,8 +59,32 @@ impl TransitEngine {
             need(&format!("decrypt/{prefix}x"), &["update"]),
             need(&format!("hmac/{prefix}x"), &["update"]),
         ];
-        let notices = check::missing_capabilities(&session, &needs).await;
-        Ok(Self { session, engine, prefix, notices })
+        let mut notices = check::missing_capabilities(&session, &needs).await;
+        if check::is_granted(&session, &format!("{engine}/encrypt/{prefix}x"), "create").await {
+            notices.push(format!(
+                "Vault permits to 'create' on {engine}/encrypt/*: with that a key which somebody deletes comes back as \
+                 another key of the same name; grant 'update' alone"
+            ));
+        }
+        Ok(Self { session, engine, prefix, notices, known: Mutex::default() })
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<KeyName>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses to encrypt with a key that is not there: Vault would make one, if the policy lets it.
+    async fn must_exist(&self, name: &KeyName) -> Result<(), Error> {
+        if self.known().contains(name) {
+            return Ok(());
+        }
+        self.look_up(Operation::Encrypt, name).await?.ok_or(Error::NotFound)?;
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(name.clone());
+        Ok(())
     }
 
     fn name(&self, name: &KeyName) -> String {
@@ -67,7 +96,7 @@ impl TransitEngine {
     }
 
     fn denied(&self, operation: Operation) -> Error {
-        Error::Denied { store: KeyStore::describe(self), operation, remedy: NEVER_LEAVES }
+        Error::Denied { store: self.describe(), operation, remedy: NEVER_LEAVES }
     }
 
     async fn look_up(&self, operation: Operation, name: &KeyName) -> Result<Option<Key>, Error> {
@@ -93,7 +122,13 @@ impl TransitEngine {
         }
     }
 
-    async fn set(&self, operation: Operation, name: &KeyName, path: &str, body: &serde_json::Value) -> Result<(), Error> {
+    async fn set(
+        &self,
+        operation: Operation,
+        name: &KeyName,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(), Error> {
         let path = format!("{}/keys/{}{path}", self.engine, self.name(name));
         let answer = self.session.call_json(http::Method::POST, &path, Some(body)).await?;
         match answer.is_success() {
@@ -131,6 +166,7 @@ impl KeyStore for TransitEngine {
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), Error> {
+        self.known().remove(name);
         if self.look_up(Operation::Delete, name).await?.is_none() {
             return Err(Error::NotFound);
         }
@@ -177,14 +213,14 @@ impl KeyStore for TransitEngine {
 
 #[async_trait]
 impl Engine for TransitEngine {
-    async fn create(&self, name: &KeyName) -> Result<(), Error> {
+    async fn create_key(&self, name: &KeyName) -> Result<(), Error> {
         if self.look_up(Operation::Create, name).await?.is_some() {
             return Err(Error::Exists);
         }
         self.set(Operation::Create, name, "", &json!({"type": "aes256-gcm96"})).await
     }
 
-    async fn describe(&self, name: &KeyName) -> Result<Description, Error> {
+    async fn describe_key(&self, name: &KeyName) -> Result<Description, Error> {
         let key = self.look_up(Operation::Get, name).await?.ok_or(Error::NotFound)?;
         let algorithm = match key.r#type.as_str() {
             "aes256-gcm96" => "AES256",
@@ -214,6 +250,7 @@ impl Engine for TransitEngine {
     }
 
     async fn encrypt(&self, name: &KeyName, plaintext: &[u8], context: &[u8]) -> Result<Vec<u8>, Error> {
+        self.must_exist(name).await?;
         let key = self.name(name);
         let transit = TransitKey { session: &self.session, engine: &self.engine, key: &key };
         let sealed = transit.encrypt(Operation::Encrypt, plaintext, context).await;
@@ -246,7 +283,8 @@ impl Engine for TransitEngine {
             <[u8; 32]>::try_from(sum.as_slice()).ok()
         });
         let remedy = "grant 'update' on <engine>/hmac/*";
-        let result = sum.ok_or_else(|| check::refused(&self.session, &self.entry(name), Operation::Mac, &answer, remedy));
+        let result =
+            sum.ok_or_else(|| check::refused(&self.session, &self.entry(name), Operation::Mac, &answer, remedy));
         self.or_missing(Operation::Mac, name, result).await
     }
 }

@@ -94,7 +94,9 @@ impl Store {
         match answer.status {
             403 => {
                 let remedy = match self.version {
-                    Version::V1 => "grant create, read and delete on <engine>/<prefix>/*, and list on <engine>/<prefix>",
+                    Version::V1 => {
+                        "grant create, read and delete on <engine>/<prefix>/*, and list on <engine>/<prefix>"
+                    }
                     Version::V2 => {
                         "grant create and read on <engine>/data/<prefix>/*, delete and list on <engine>/metadata/<prefix>/*"
                     }
@@ -206,12 +208,8 @@ impl KeyStore for Store {
     fn promises(&self) -> Promises {
         const TEXT: Kept = Kept::No("Vault keeps JSON text");
         const BLIND: Kept = Kept::No("Vault answers a deletion of nothing as any other");
-        let all = Promises {
-            any_bytes: TEXT,
-            delete_tells_missing: BLIND,
-            max_value_len: MAX_VALUE_LEN,
-            ..Promises::ALL
-        };
+        let all =
+            Promises { any_bytes: TEXT, delete_tells_missing: BLIND, max_value_len: MAX_VALUE_LEN, ..Promises::ALL };
         match self.version {
             Version::V1 => Promises {
                 atomic_create: Kept::No("K/V v1 has no check-and-set: the policy must not grant 'update'"),

@@ -36,7 +36,12 @@ struct Decrypted {
 
 impl TransitKey<'_> {
     /// Seals `plaintext`, bound to `associated` if that is not empty.
-    pub(crate) async fn encrypt(&self, operation: Operation, plaintext: &[u8], associated: &[u8]) -> Result<String, Error> {
+    pub(crate) async fn encrypt(
+        &self,
+        operation: Operation,
+        plaintext: &[u8],
+        associated: &[u8],
+    ) -> Result<String, Error> {
         let answer = self
             .session
             .call(|| EncryptDataRequest {
@@ -54,7 +59,12 @@ impl TransitKey<'_> {
     }
 
     /// Opens what [`TransitKey::encrypt`] sealed under the same associated data.
-    pub(crate) async fn decrypt(&self, operation: Operation, text: &str, associated: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub(crate) async fn decrypt(
+        &self,
+        operation: Operation,
+        text: &str,
+        associated: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let answer = self
             .session
             .call(|| DecryptDataRequest {

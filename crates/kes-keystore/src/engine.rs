@@ -21,13 +21,13 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Exists`]; [`Error::Denied`] if names are not made here; else any error.
-    async fn create(&self, name: &KeyName) -> Result<(), Error>;
+    async fn create_key(&self, name: &KeyName) -> Result<(), Error>;
 
     /// What is known of a key.
     ///
     /// # Errors
     /// [`Error::NotFound`]; else any error.
-    async fn describe(&self, name: &KeyName) -> Result<Description, Error>;
+    async fn describe_key(&self, name: &KeyName) -> Result<Description, Error>;
 
     /// A new data key of 32 bytes, plain and sealed.
     ///

@@ -107,8 +107,10 @@ pub fn tls_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
             let chain = certificates(cert)?;
-            let private_key = PrivateKeyDer::from_pem_slice(&read(key)?)
-                .map_err(|_| SetupError::Content { path: key.clone(), problem: "holds no private key that can be read" })?;
+            let private_key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| SetupError::Content {
+                path: key.clone(),
+                problem: "holds no private key that can be read",
+            })?;
             builder.with_client_auth_cert(chain, private_key).map_err(SetupError::Certificate)
         }
         _ => Err(SetupError::Pair),
@@ -123,7 +125,8 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, SetupError> {
     };
     for file in files(ca)? {
         for certificate in certificates(&file)? {
-            let bad = |_| SetupError::Content { path: file.clone(), problem: "holds a certificate that cannot be trusted" };
+            let bad =
+                |_| SetupError::Content { path: file.clone(), problem: "holds a certificate that cannot be trusted" };
             roots.add(certificate).map_err(bad)?;
         }
     }

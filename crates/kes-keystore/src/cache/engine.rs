@@ -33,27 +33,27 @@ impl Remote {
         shared.calls.measure(shared, operation, deadline, call).await
     }
 
-    /// As [`Engine::create`]. Goes on when the caller goes away.
+    /// As [`Engine::create_key`]. Goes on when the caller goes away.
     ///
     /// # Errors
-    /// As [`Engine::create`].
+    /// As [`Engine::create_key`].
     pub async fn create(&self, name: &KeyName) -> Result<(), Error> {
         let limit: Duration = self.0.limit.min(self.0.shared.settings.write_deadline);
         let name = name.clone();
         let remote = self.clone();
         self.0
             .detached(Operation::Create, move |shared| async move {
-                shared.calls.measure(&shared, Operation::Create, limit, remote.engine().create(&name)).await
+                shared.calls.measure(&shared, Operation::Create, limit, remote.engine().create_key(&name)).await
             })
             .await
     }
 
-    /// As [`Engine::describe`].
+    /// As [`Engine::describe_key`].
     ///
     /// # Errors
-    /// As [`Engine::describe`].
+    /// As [`Engine::describe_key`].
     pub async fn describe(&self, name: &KeyName) -> Result<Description, Error> {
-        self.used(Operation::Get, self.engine().describe(name)).await
+        self.used(Operation::Get, self.engine().describe_key(name)).await
     }
 
     /// As [`Engine::generate`].

@@ -50,11 +50,11 @@ fn denied(operation: Operation) -> Error {
 
 #[async_trait]
 impl Engine for Hsm {
-    async fn create(&self, name: &KeyName) -> Result<(), Error> {
+    async fn create_key(&self, name: &KeyName) -> Result<(), Error> {
         self.0.create(name, b"").await
     }
 
-    async fn describe(&self, name: &KeyName) -> Result<Description, Error> {
+    async fn describe_key(&self, name: &KeyName) -> Result<Description, Error> {
         self.0.get(name).await?;
         Ok(Description { algorithm: "AES256", created_at: OffsetDateTime::UNIX_EPOCH })
     }
