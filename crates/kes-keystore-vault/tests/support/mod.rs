@@ -36,12 +36,16 @@ fn free_port() -> u16 {
 
 impl Vault {
     pub fn start(storage: &str) -> Self {
+        Self::start_with(&[("STORAGE", storage)])
+    }
+
+    pub fn start_with(environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../peers/vault-start.sh");
         let output = Command::new(&script)
             .arg(dir.path())
             .arg(free_port().to_string())
-            .env("STORAGE", storage)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .output()
             .expect("the script runs");
