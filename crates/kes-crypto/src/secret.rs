@@ -19,7 +19,9 @@ pub fn random(buffer: &mut [u8]) -> Result<(), Error> {
 pub struct Plaintext(Vec<u8>);
 
 impl Plaintext {
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+    /// Takes over bytes that were decrypted elsewhere.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 

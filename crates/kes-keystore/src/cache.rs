@@ -26,6 +26,7 @@
 
 mod background;
 mod calls;
+mod engine;
 mod entries;
 mod flights;
 mod health;
@@ -46,6 +47,7 @@ use tokio::time::{Instant, timeout};
 
 use self::calls::Calls;
 pub use self::calls::{BUCKETS, CallStats};
+pub use self::engine::Remote;
 use self::entries::{Entries, Lookup, Rules};
 use self::flights::{Flights, Joined};
 use self::mutations::Mutations;

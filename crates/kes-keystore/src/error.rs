@@ -23,6 +23,11 @@ pub enum Error {
     #[error("key does not exist")]
     NotFound,
 
+    /// An [engine](crate::Engine) cannot open the ciphertext: it was sealed under another key or context, or changed. The
+    /// caller's fault.
+    #[error("ciphertext is not authentic")]
+    NotAuthentic,
+
     /// The store, by its nature, does not permit this to anyone: it holds a fixed key. The caller's fault.
     #[error("{store} does not permit to {operation} keys: {remedy}")]
     Denied {
@@ -123,6 +128,7 @@ impl Error {
         match self {
             Self::Exists => ErrorKind::Exists,
             Self::NotFound => ErrorKind::NotFound,
+            Self::NotAuthentic => ErrorKind::NotAuthentic,
             Self::Denied { .. } => ErrorKind::Denied,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Unreachable { .. } => ErrorKind::Unreachable,
@@ -143,6 +149,8 @@ pub enum ErrorKind {
     Exists,
     /// [`Error::NotFound`].
     NotFound,
+    /// [`Error::NotAuthentic`].
+    NotAuthentic,
     /// [`Error::Denied`].
     Denied,
     /// [`Error::TooLarge`].
@@ -163,9 +171,10 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Exists,
         Self::NotFound,
+        Self::NotAuthentic,
         Self::Denied,
         Self::TooLarge,
         Self::Unreachable,
@@ -182,6 +191,7 @@ impl ErrorKind {
         match self {
             Self::Exists => "exists",
             Self::NotFound => "not_found",
+            Self::NotAuthentic => "not_authentic",
             Self::Denied => "denied",
             Self::TooLarge => "too_large",
             Self::Unreachable => "unreachable",
@@ -200,7 +210,7 @@ impl ErrorKind {
     }
 }
 
-/// The calls of a key store.
+/// The calls of a key store and of an [engine](crate::Engine).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`KeyStore::status`](crate::KeyStore::status).
@@ -213,11 +223,29 @@ pub enum Operation {
     Delete,
     /// [`KeyStore::list`](crate::KeyStore::list).
     List,
+    /// [`Engine::generate`](crate::Engine::generate).
+    Generate,
+    /// [`Engine::encrypt`](crate::Engine::encrypt).
+    Encrypt,
+    /// [`Engine::decrypt`](crate::Engine::decrypt).
+    Decrypt,
+    /// [`Engine::mac`](crate::Engine::mac).
+    Mac,
 }
 
 impl Operation {
     /// Every operation, in the order of declaration.
-    pub const ALL: [Self; 5] = [Self::Status, Self::Create, Self::Get, Self::Delete, Self::List];
+    pub const ALL: [Self; 9] = [
+        Self::Status,
+        Self::Create,
+        Self::Get,
+        Self::Delete,
+        Self::List,
+        Self::Generate,
+        Self::Encrypt,
+        Self::Decrypt,
+        Self::Mac,
+    ];
 
     /// A word for labels: `status`, `create`, …
     #[must_use]
@@ -228,6 +256,10 @@ impl Operation {
             Self::Get => "get",
             Self::Delete => "delete",
             Self::List => "list",
+            Self::Generate => "generate",
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::Mac => "mac",
         }
     }
 }
@@ -237,6 +269,10 @@ impl fmt::Display for Operation {
         f.write_str(match self {
             Self::Status => "report the status of",
             Self::Get => "read",
+            Self::Generate => "make a data key with",
+            Self::Encrypt => "encrypt with",
+            Self::Decrypt => "decrypt with",
+            Self::Mac => "authenticate with",
             other => other.as_str(),
         })
     }

@@ -34,8 +34,11 @@
 pub mod cache;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod engine;
 mod error;
 pub mod fs;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod memory;
 mod name;
 mod page;
@@ -50,6 +53,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 pub use cache::Cache;
+pub use engine::{Description, Engine};
 pub use error::{Cause, Error, ErrorKind, Operation};
 pub use name::{InvalidKeyName, KeyName};
 pub use page::Page;
@@ -120,6 +124,16 @@ pub trait KeyStore: Send + Sync + 'static {
     /// What an operator should know when a server starts on this store, one sentence each.
     fn notices(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Gives back what the store holds elsewhere, such as a login. Called once, when nobody asks it any more; what does not
+    /// arrive must do no harm.
+    async fn close(&self) {}
+
+    /// What uses the keys, if they never leave the store. Then [`KeyStore::create`] and [`KeyStore::get`] are
+    /// [`Error::Denied`], and everything else is as it is for other stores.
+    fn engine(&self) -> Option<&dyn Engine> {
+        None
     }
 }
 

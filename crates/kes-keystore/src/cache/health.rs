@@ -21,7 +21,7 @@ impl Health {
         Self { failures: AtomicU32::new(0), since: AtomicU64::new(NEVER) }
     }
 
-    /// Takes note of a call's outcome. An answer is also one that says "exists" or "not found"; other errors say
+    /// Takes note of a call's outcome. An answer is also one that says "exists", "not found" or "not authentic"; other errors say
     /// nothing about the way to the store.
     pub(super) fn observe(&self, outcome: Option<ErrorKind>, now: u64) {
         match outcome {
@@ -29,7 +29,7 @@ impl Health {
                 let _ = self.since.compare_exchange(NEVER, now, SeqCst, SeqCst);
                 let _ = self.failures.fetch_update(SeqCst, SeqCst, |count| Some(count.saturating_add(1)));
             }
-            None | Some(ErrorKind::Exists | ErrorKind::NotFound) => {
+            None | Some(ErrorKind::Exists | ErrorKind::NotFound | ErrorKind::NotAuthentic) => {
                 self.failures.store(0, SeqCst);
                 self.since.store(NEVER, SeqCst);
             }

@@ -1,4 +1,5 @@
 mod deadlines;
+mod engine;
 mod fake;
 mod mutations;
 mod outage;
@@ -155,7 +156,7 @@ async fn calls_are_counted_by_operation_outcome_and_duration() {
     get(&cache, "a").await.unwrap();
     store.set(Mode::Hang);
     assert_eq!(get(&cache, "b").await, Err(ErrorKind::Timeout));
-    let [_, create, get, delete, list] = cache.calls();
+    let [_, create, get, delete, list, ..] = cache.calls();
     assert_eq!((create.count, create.errors[ErrorKind::Exists as usize]), (2, 1));
     assert_eq!((get.count, get.errors[ErrorKind::Timeout as usize]), (2, 1));
     assert_eq!(get.total, Duration::from_millis(10_030));

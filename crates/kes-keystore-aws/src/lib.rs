@@ -1,0 +1,1 @@
+//! AWS Secrets Manager and AWS KMS as key stores of kes.
