@@ -162,8 +162,15 @@ pub(crate) async fn state(config: &mut Config, running: Option<(&State, &Config)
 /// Creates the keys of the `keys` section that do not exist yet.
 async fn predefine(config: &Config, state: &State) -> anyhow::Result<()> {
     for name in &config.keys {
-        let key = KeyVersion::generate(KeyType::preferred(), OffsetDateTime::now_utc(), config.admin.as_str())?;
-        match state.keys().create(name, key).await {
+        let keys = state.keys();
+        let made = match keys.engine() {
+            Some(engine) => engine.create(name).await,
+            None => {
+                let admin = config.admin.as_str();
+                keys.create(name, KeyVersion::generate(KeyType::preferred(), OffsetDateTime::now_utc(), admin)?).await
+            }
+        };
+        match made {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Exists => {}
             Err(error) => {

@@ -1,6 +1,6 @@
 //! Opening a store through its seal: where the sealing keys come from, and what is said when none fits.
 
-use super::{Backend, Seal, Store};
+use super::{Backend, Seal, Store, VaultMode, chain};
 use crate::error::{Error, ErrorKind, Place, io_words};
 use kes_keystore::KeyStore;
 use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
@@ -25,9 +25,21 @@ impl Store {
     /// this release has not.
     pub async fn sealing_keys(&self) -> Result<Vec<SealingKey>, Error> {
         let Some(seal) = &self.seal else { return Ok(Vec::new()) };
-        let mut keys = self.configured_keys(seal).await?;
+        match self.gather(seal).await? {
+            (keys, Some(absent)) if keys.is_empty() => Err(absent),
+            (keys, _) => Ok(keys),
+        }
+    }
+
+    /// The keys to try, and why one in another system is not among them: another slot may open the store as well.
+    async fn gather(&self, seal: &Seal) -> Result<(Vec<SealingKey>, Option<Error>), Error> {
+        let (mut keys, mut absent) = (self.local_keys(seal)?, None);
+        match self.remote_keys(seal).await {
+            Ok(remote) => keys.extend(remote),
+            Err(error) => absent = Some(error),
+        }
         keys.extend(self.recovery_key(seal)?);
-        Ok(keys)
+        Ok((keys, absent))
     }
 
     /// Seals the store beneath by the keys that `keystore.seal` names, and by the recovery key if one is given or
@@ -50,25 +62,33 @@ impl Store {
     #[must_use]
     pub fn seal_error(&self, error: sealed::Error) -> Error {
         let hint = hint(&error);
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        let error = Error::new(ErrorKind::Store, text).at(self.seal_place("")).because(error);
+        let error = Error::new(ErrorKind::Store, chain(&error)).at(self.seal_place("")).because(error);
         if hint.is_empty() { error } else { error.hint(hint) }
     }
 
     pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {
-        if matches!(self.backend, Backend::Static(_)) {
-            let text = "there is nothing to seal: 'keystore.static' is one key from the configuration, stored nowhere";
+        let unsealable = match &self.backend {
+            Backend::Static(_) => Some("'keystore.static' is one key from the configuration, stored nowhere"),
+            Backend::Vault(vault) if vault.mode == VaultMode::Engine => {
+                Some("with 'mode: engine' keys never leave Vault")
+            }
+            _ => None,
+        };
+        if let Some(why) = unsealable {
+            let text = format!("there is nothing to seal: {why}");
             return Err(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"));
         }
         // The keys first: without them not even a folder is made.
-        let keys = self.sealing_keys().await?;
+        let (keys, absent) = self.gather(seal).await?;
+        let absent = match absent {
+            Some(absent) if keys.is_empty() => return Err(absent),
+            absent => absent,
+        };
         let inner = self.open_beneath().await?;
         let mut opened = sealed::Store::open(Arc::clone(&inner), keys).await;
+        if let (Err(sealed::Error::WrongKey { .. }), Some(absent)) = (&opened, absent) {
+            return Err(absent);
+        }
         if let (Err(sealed::Error::NotSealed { .. }), None) = (&opened, &seal.store) {
             let sealed = match self.seal_by(seal, Arc::clone(&inner), None).await {
                 Ok(unlocked) => Some(unlocked.table().store),
@@ -148,15 +168,26 @@ impl Store {
         for (name, there) in
             [("aws", seal.aws.is_some()), ("azure", seal.azure.is_some()), ("vault", seal.vault.is_some())]
         {
-            if there {
+            let can = match name {
+                "vault" => cfg!(feature = "vault"),
+                _ => false,
+            };
+            if there && !can {
                 let error = Error::new(ErrorKind::Unsupported, format!("this release has no 'seal.{name}' support"));
-                return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file or credential"));
+                return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file, credential or vault"));
             }
         }
         Ok(())
     }
 
+    /// What a store is sealed with: every key that is named.
     async fn configured_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
+        let mut keys = self.local_keys(seal)?;
+        keys.extend(self.remote_keys(seal).await?);
+        Ok(keys)
+    }
+
+    fn local_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
         self.supported_seal(seal)?;
         let mut keys = Vec::new();
         if let Some(text) = &seal.passphrase {
@@ -185,6 +216,24 @@ impl Store {
             keys.push(self.key_in("credential", &directory.join(name))?);
         }
         Ok(keys)
+    }
+
+    /// The keys that wrap in another system, which is asked for them.
+    #[cfg_attr(not(feature = "vault"), expect(unused_mut, unused_variables, reason = "there is no such system then"))]
+    async fn remote_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
+        let mut keys = Vec::new();
+        #[cfg(feature = "vault")]
+        if let Some(vault) = &seal.vault {
+            let seal = super::connect_vault::seal(vault).await.map_err(|cause| self.no_seal("vault", cause))?;
+            keys.push(SealingKey::external("keystore.seal.vault", seal));
+        }
+        Ok(keys)
+    }
+
+    #[cfg(feature = "vault")]
+    fn no_seal(&self, kind: &str, cause: kes_keystore::Error) -> Error {
+        let hint = "nothing was changed; try again when it answers, or name another key that opens the store";
+        Error::new(ErrorKind::Store, chain(&cause)).at(self.seal_place(kind)).because(cause).hint(hint)
     }
 
     fn recovery_key(&self, seal: &Seal) -> Result<Option<SealingKey>, Error> {
