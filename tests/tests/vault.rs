@@ -209,8 +209,7 @@ fn outage(offline: bool, mode: &str, block: &str, vault: &mut Vault) {
     let promised = Mutex::new(Promised::default());
     for (fault, begin, end) in FAULTS {
         let (told, stop) = (Told::default(), AtomicBool::new(false));
-        let load =
-            Load { address: server.address(), client: &client, told: &told, promised: &promised, stop: &stop };
+        let load = Load { address: server.address(), client: &client, told: &told, promised: &promised, stop: &stop };
         thread::scope(|scope| {
             for worker in 0..4 {
                 let load = &load;

@@ -168,10 +168,7 @@ impl Store {
         for (name, there) in
             [("aws", seal.aws.is_some()), ("azure", seal.azure.is_some()), ("vault", seal.vault.is_some())]
         {
-            let can = match name {
-                "vault" => cfg!(feature = "vault"),
-                _ => false,
-            };
+            let can = name == "vault" && cfg!(feature = "vault");
             if there && !can {
                 let error = Error::new(ErrorKind::Unsupported, format!("this release has no 'seal.{name}' support"));
                 return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file, credential or vault"));
