@@ -1,5 +1,7 @@
 //! Our server on a real Vault: beside the old server, and through what happens to a Vault.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kes_tests::{Client, Connection, Credential, Home, Kind, Request, Response, Server, Vault};

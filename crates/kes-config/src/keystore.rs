@@ -20,6 +20,7 @@ pub use gcp::{GcpCredentials, GcpSecretManager};
 pub use remote::{Entrust, Fortanix, Gemalto, Generic, Kes};
 pub use seal::{Seal, SealAws, SealAzure, SealVault};
 pub use simple::{Fs, Static};
+pub use unseal::Look;
 pub use vault::{Jwt, Transit, Vault, VaultAuth, VaultLogin, VaultMode, VaultToken, VaultVersion};
 
 use crate::error::{Error, ErrorKind, Place, io_words};

@@ -2,12 +2,13 @@
 
 use super::{Backend, Seal, Store, VaultMode, chain};
 use crate::error::{Error, ErrorKind, Place, io_words};
-use kes_keystore::KeyStore;
 use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
+use kes_keystore::{KeyStore, fs};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use zeroize::Zeroizing;
 
 /// Where Docker, Podman and Kubernetes put secrets.
@@ -42,6 +43,59 @@ impl Store {
         Ok((keys, absent))
     }
 
+    /// All that keeps `keystore.seal` from being used, as far as that can be told without the store: files that cannot be
+    /// read or hold no key, and a store that has nothing to seal.
+    #[must_use]
+    pub fn seal_faults(&self) -> Vec<Error> {
+        let Some(seal) = &self.seal else { return Vec::new() };
+        let keys = self.local_keys(seal).into_iter().filter_map(Result::err);
+        self.nothing_to_seal().into_iter().chain(keys).chain(self.recovery_key(seal).err()).collect()
+    }
+
+    /// Whether the files that hold the keys of `keystore.seal` had the same content when the two were read.
+    /// [`Store::same_as`] tells whether the sections say the same.
+    #[must_use]
+    pub fn same_sealing_keys(&self, other: &Self) -> bool {
+        self.seal.as_ref().map(|seal| seal.content) == other.seal.as_ref().map(|seal| seal.content)
+    }
+
+    /// Opens the store as [`Store::open`] does, but changes nothing: a store that is not sealed yet stays so, and what a
+    /// killed server has left behind is left there. `None` if the store's directory is not there.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn look(&self) -> Result<Option<Look>, Error> {
+        let inner: Arc<dyn KeyStore> = match &self.backend {
+            Backend::Fs(fs) if !fs.path.exists() => return Ok(None),
+            Backend::Fs(fs) if fs.path.is_dir() => match fs::Store::look(&fs.path).await {
+                Ok(store) => Arc::new(store),
+                Err(_) => self.open_beneath().await?,
+            },
+            _ => self.open_beneath().await?,
+        };
+        let Some(seal) = &self.seal else { return Ok(Some(Look { store: inner, is_to_be_sealed: false })) };
+        let looked = self.look_sealed(seal, &inner).await;
+        if looked.is_err() {
+            inner.close().await;
+        }
+        looked.map(Some)
+    }
+
+    async fn look_sealed(&self, seal: &Seal, inner: &Arc<dyn KeyStore>) -> Result<Look, Error> {
+        if let Some(error) = self.nothing_to_seal() {
+            return Err(error);
+        }
+        match sealed::Store::open(Arc::clone(inner), self.sealing_keys().await?).await {
+            Err(sealed::Error::NotSealed { .. }) if seal.store.is_none() => {
+                Ok(Look { store: Arc::clone(inner), is_to_be_sealed: true })
+            }
+            opened => {
+                let store = Arc::new(self.expected(seal, inner.as_ref(), opened)?);
+                Ok(Look { store, is_to_be_sealed: false })
+            }
+        }
+    }
+
     /// Seals the store beneath by the keys that `keystore.seal` names, and by the recovery key if one is given or
     /// `keystore.seal.recovery` names a file for it, which is then written. Keys that are there already are served as
     /// they are until they are migrated.
@@ -66,17 +120,19 @@ impl Store {
         if hint.is_empty() { error } else { error.hint(hint) }
     }
 
-    pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {
-        let unsealable = match &self.backend {
-            Backend::Static(_) => Some("'keystore.static' is one key from the configuration, stored nowhere"),
-            Backend::Vault(vault) if vault.mode == VaultMode::Engine => {
-                Some("with 'mode: engine' keys never leave Vault")
-            }
-            _ => None,
+    fn nothing_to_seal(&self) -> Option<Error> {
+        let why = match &self.backend {
+            Backend::Static(_) => "'keystore.static' is one key from the configuration, stored nowhere",
+            Backend::Vault(vault) if vault.mode == VaultMode::Engine => "with 'mode: engine' keys never leave Vault",
+            _ => return None,
         };
-        if let Some(why) = unsealable {
-            let text = format!("there is nothing to seal: {why}");
-            return Err(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"));
+        let text = format!("there is nothing to seal: {why}");
+        Some(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"))
+    }
+
+    pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {
+        if let Some(error) = self.nothing_to_seal() {
+            return Err(error);
         }
         // The keys first: without them not even a folder is made.
         let (keys, absent) = self.gather(seal).await?;
@@ -85,23 +141,47 @@ impl Store {
             absent => absent,
         };
         let inner = self.open_beneath().await?;
-        let mut opened = sealed::Store::open(Arc::clone(&inner), keys).await;
+        let opened = self.unseal(seal, &inner, (keys, absent)).await;
+        if opened.is_err() {
+            inner.close().await;
+        }
+        opened
+    }
+
+    /// `absent` tells why a key is not among those to try.
+    async fn unseal(
+        &self,
+        seal: &Seal,
+        inner: &Arc<dyn KeyStore>,
+        (keys, absent): (Vec<SealingKey>, Option<Error>),
+    ) -> Result<sealed::Store, Error> {
+        let mut opened = sealed::Store::open(Arc::clone(inner), keys).await;
         if let (Err(sealed::Error::WrongKey { .. }), Some(absent)) = (&opened, absent) {
             return Err(absent);
         }
         if let (Err(sealed::Error::NotSealed { .. }), None) = (&opened, &seal.store) {
-            let sealed = match self.seal_by(seal, Arc::clone(&inner), None).await {
+            let sealed = match self.seal_by(seal, Arc::clone(inner), None).await {
                 Ok(unlocked) => Some(unlocked.table().store),
                 // Another server was quicker.
                 Err(error) if is_sealed_already(&error) => None,
                 Err(error) => return Err(error),
             };
-            opened = sealed::Store::open(Arc::clone(&inner), self.sealing_keys().await?).await;
+            opened = sealed::Store::open(Arc::clone(inner), self.sealing_keys().await?).await;
             opened = opened.map(|store| match sealed {
                 Some(id) => store.with_notice(format!("the key store is sealed from now on; its id is {id}")),
                 None => store,
             });
         }
+        self.expected(seal, inner.as_ref(), opened)
+    }
+
+    /// The store, if it is the one that `keystore.seal.store` names.
+    fn expected(
+        &self,
+        seal: &Seal,
+        inner: &dyn KeyStore,
+        opened: Result<sealed::Store, sealed::Error>,
+    ) -> Result<sealed::Store, Error> {
         let found = match (&opened, &seal.store) {
             (Ok(store), Some(expected)) if store.id() != *expected => Some(format!("it is the store {}", store.id())),
             (Err(sealed::Error::NotSealed { .. }), Some(_)) => Some("it is not sealed".to_owned()),
@@ -186,33 +266,41 @@ impl Store {
 
     fn local_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
         self.supported_seal(seal)?;
+        self.local_keys(seal).into_iter().collect()
+    }
+
+    /// The keys that stand in the configuration or in files of this machine.
+    fn local_keys(&self, seal: &Seal) -> Vec<Result<SealingKey, Error>> {
         let mut keys = Vec::new();
         if let Some(text) = &seal.passphrase {
             let key = SealingKey::passphrase("keystore.seal.passphrase", text.expose().as_bytes());
-            keys.push(key.map_err(|invalid| self.invalid("passphrase", &invalid))?);
+            keys.push(key.map_err(|invalid| self.invalid("passphrase", &invalid)));
         }
         if let Some(path) = &seal.passphrase_file {
             let path = secret_path(path);
-            let content = self.read("passphrase_file", &path)?;
-            let key = SealingKey::passphrase(path.display().to_string(), &content);
-            keys.push(key.map_err(|invalid| self.invalid("passphrase_file", &invalid))?);
+            keys.push(self.read("passphrase_file", &path).and_then(|content| {
+                let key = SealingKey::passphrase(path.display().to_string(), &content);
+                key.map_err(|invalid| self.invalid("passphrase_file", &invalid))
+            }));
         }
         if let Some(text) = &seal.key {
             let key = SealingKey::key_from("keystore.seal.key", text.expose().as_bytes());
-            keys.push(key.map_err(|invalid| self.invalid("key", &invalid))?);
+            keys.push(key.map_err(|invalid| self.invalid("key", &invalid)));
         }
         if let Some(path) = &seal.key_file {
-            keys.push(self.key_in("key_file", &secret_path(path))?);
+            keys.push(self.key_in("key_file", &secret_path(path)));
         }
         if let Some(name) = &seal.credential {
-            let Some(directory) = &seal.credentials else {
-                let text = format!("there is no credential '{name}': CREDENTIALS_DIRECTORY is not set");
-                let error = Error::new(ErrorKind::Store, text).at(self.seal_place("credential"));
-                return Err(error.hint(format!("write 'LoadCredential={name}:<path>' in the systemd unit")));
-            };
-            keys.push(self.key_in("credential", &directory.join(name))?);
+            keys.push(match &seal.credentials {
+                Some(directory) => self.key_in("credential", &directory.join(name)),
+                None => {
+                    let text = format!("there is no credential '{name}': CREDENTIALS_DIRECTORY is not set");
+                    let error = Error::new(ErrorKind::Store, text).at(self.seal_place("credential"));
+                    Err(error.hint(format!("write 'LoadCredential={name}:<path>' in the systemd unit")))
+                }
+            });
         }
-        Ok(keys)
+        keys
     }
 
     /// The keys that wrap in another system, which is asked for them.
@@ -236,7 +324,10 @@ impl Store {
     fn recovery_key(&self, seal: &Seal) -> Result<Option<SealingKey>, Error> {
         let Some(path) = seal.recovery.as_ref().filter(|path| path.exists()) else { return Ok(None) };
         let content = self.read("recovery", path)?;
-        let invalid = |text: String| Error::new(ErrorKind::Store, text).at(self.seal_place("recovery"));
+        let invalid = |text: String| {
+            let error = Error::new(ErrorKind::Store, text).at(self.seal_place("recovery"));
+            error.hint("name the file of the recovery key; to have it written anew, a file that is not there")
+        };
         let text = std::str::from_utf8(&content).map_err(|_| invalid(format!("{} is no text", path.display())))?;
         let key = RecoveryKey::parse(text).map_err(|problem| invalid(format!("{}: {problem}", path.display())))?;
         Ok(Some(SealingKey::recovery(path.display().to_string(), key)))
@@ -253,7 +344,8 @@ impl Store {
         let read = std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET_LEN + 1).read_to_end(&mut content));
         let refuse = |words: &str| {
             let text = format!("the sealing key cannot be read from {}: {words}", path.display());
-            Error::new(ErrorKind::Store, text).at(self.seal_place(setting))
+            let error = Error::new(ErrorKind::Store, text).at(self.seal_place(setting));
+            error.hint("name a file that the user who runs the server can read")
         };
         match read {
             Ok(len) if len as u64 > MAX_SECRET_LEN => Err(refuse("the file is longer than 64 KiB")),
@@ -275,12 +367,33 @@ impl Store {
     }
 }
 
+/// What [`Store::look`] found.
+#[non_exhaustive]
+pub struct Look {
+    /// The store; beneath the seal, if that is not there yet.
+    pub store: Arc<dyn KeyStore>,
+    /// Whether opening it would seal it.
+    pub is_to_be_sealed: bool,
+}
+
+/// A keyed hash of the content of files; meaningful within one process.
+pub(super) fn fingerprint(files: &[PathBuf]) -> u64 {
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let content = |path: &PathBuf| {
+        let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_LEN as usize));
+        let file = std::fs::File::open(path).ok()?;
+        file.take(MAX_SECRET_LEN).read_to_end(&mut content).ok()?;
+        Some(STATE.hash_one(&*content))
+    };
+    STATE.hash_one(files.iter().map(content).collect::<Vec<_>>())
+}
+
 fn recovery_slot(key: RecoveryKey) -> NewSlot {
     NewSlot::of(SealingKey::recovery("recovery key", key))
 }
 
 /// A path, or the name of a secret of the container.
-fn secret_path(path: &Path) -> PathBuf {
+pub(super) fn secret_path(path: &Path) -> PathBuf {
     let is_name = path.components().count() == 1 && path.parent() == Some(Path::new(""));
     if is_name && !path.exists() { Path::new(SECRETS).join(path) } else { path.to_owned() }
 }

@@ -203,6 +203,10 @@ impl KeyStore for Store {
         self.inner.list(prefix, from, limit).await
     }
 
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     fn notices(&self) -> Vec<String> {
         let state = self.seal.load();
         let mut notices: Vec<_> = self.notice.iter().cloned().chain(self.inner.notices()).collect();

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::support::{Cloud, key, memory, name, open, passphrase, read, record, slot, unlock};
 use crate::sealed::{Store, Unlocked};
@@ -105,6 +106,17 @@ async fn an_old_directory_is_served_as_it_is_and_new_keys_are_sealed() {
     let notices = store.notices();
     assert!(notices[0].contains("'kes seal migrate --config FILE' seals them"), "{notices:?}");
     store.delete(&name("old")).await.unwrap();
+}
+
+#[tokio::test]
+async fn closing_it_closes_the_store_beneath() {
+    let cloud = Cloud::new();
+    let beneath: Arc<dyn KeyStore> = Arc::new(cloud.clone());
+    Unlocked::init(beneath.clone(), vec![slot(key(1))]).await.unwrap();
+    let store = open(&beneath, key(1)).await;
+    assert_eq!(cloud.closes.load(SeqCst), 0);
+    store.close().await;
+    assert_eq!(cloud.closes.load(SeqCst), 1);
 }
 
 #[tokio::test]
