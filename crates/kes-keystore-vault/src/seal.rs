@@ -64,4 +64,8 @@ impl Seal for TransitSeal {
             Err(error) => Err(error),
         }
     }
+
+    async fn close(&self) {
+        self.session.close().await;
+    }
 }

@@ -34,7 +34,7 @@ impl Store {
 
     /// The keys to try, and why one in another system is not among them: another slot may open the store as well.
     async fn gather(&self, seal: &Seal) -> Result<(Vec<SealingKey>, Option<Error>), Error> {
-        let (mut keys, mut absent) = (self.local_keys(seal)?, None);
+        let (mut keys, mut absent) = (self.keys_here(seal)?, None);
         match self.remote_keys(seal).await {
             Ok(remote) => keys.extend(remote),
             Err(error) => absent = Some(error),
@@ -259,12 +259,12 @@ impl Store {
 
     /// What a store is sealed with: every key that is named.
     async fn configured_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
-        let mut keys = self.local_keys(seal)?;
+        let mut keys = self.keys_here(seal)?;
         keys.extend(self.remote_keys(seal).await?);
         Ok(keys)
     }
 
-    fn local_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
+    fn keys_here(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
         self.supported_seal(seal)?;
         self.local_keys(seal).into_iter().collect()
     }
