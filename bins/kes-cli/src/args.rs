@@ -157,7 +157,7 @@ pub(crate) enum Command {
     /// Make everything that a server needs in one folder
     Init(Init),
     /// Tell an object store how to use a server, and prove that it can
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::CONNECT)]
     Connect(Connect),
     /// Seal a key store: slots, recovery key, migration of an old directory
     Seal(seal::Seal),
@@ -252,7 +252,7 @@ pub(crate) enum Backend {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Connect {
     /// Print MinIO's settings, then make a key, seal and open as MinIO would
-    #[command(after_help = help::CONNECT)]
+    #[command(after_help = help::CONNECT_MINIO)]
     Minio(ConnectMinio),
 }
 

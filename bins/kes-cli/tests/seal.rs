@@ -345,8 +345,9 @@ fn a_backup_brings_back_a_lost_store_with_the_recovery_key_alone() {
         "{printed}"
     );
     assert_eq!(kinds(&world.document("seal status")), [(1, "key"), (2, "recovery"), (3, "passphrase")]);
-    assert_eq!(world.document("restore kes.backup")["same"], 3);
-    world.prints("restore kes.backup --verify");
+    // The new passphrase opens the store; the backup opens with what opened the store when it was made.
+    assert_eq!(world.document("restore kes.backup --recovery-key @paper")["same"], 3);
+    world.prints("restore kes.backup --verify --recovery-key @paper");
     world.prints("seal undo");
     assert_eq!(world.files(), old);
 }
@@ -372,7 +373,7 @@ fn a_restore_overwrites_nothing_and_takes_nothing_that_was_changed() {
     );
 
     let whole = fs::read(world.path("b")).unwrap();
-    for at in [0, 20, whole.len() / 2, whole.len() - 3] {
+    for at in [0, 20, whole.len() / 2, whole.len() - 9] {
         let mut changed = whole.clone();
         changed[at] ^= 1;
         fs::write(world.path("changed"), &changed).unwrap();
