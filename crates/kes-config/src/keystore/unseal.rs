@@ -4,11 +4,10 @@ use super::{Backend, Seal, Store, VaultMode, chain};
 use crate::error::{Error, ErrorKind, Place, io_words};
 use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
 use kes_keystore::{KeyStore, fs};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Where Docker, Podman and Kubernetes put secrets.
@@ -50,13 +49,6 @@ impl Store {
         let Some(seal) = &self.seal else { return Vec::new() };
         let keys = self.local_keys(seal).into_iter().filter_map(Result::err);
         self.nothing_to_seal().into_iter().chain(keys).chain(self.recovery_key(seal).err()).collect()
-    }
-
-    /// Whether the files that hold the keys of `keystore.seal` had the same content when the two were read.
-    /// [`Store::same_as`] tells whether the sections say the same.
-    #[must_use]
-    pub fn same_sealing_keys(&self, other: &Self) -> bool {
-        self.seal.as_ref().map(|seal| seal.content) == other.seal.as_ref().map(|seal| seal.content)
     }
 
     /// Opens the store as [`Store::open`] does, but changes nothing: a store that is not sealed yet stays so, and what a
@@ -374,18 +366,6 @@ pub struct Look {
     pub store: Arc<dyn KeyStore>,
     /// Whether opening it would seal it.
     pub is_to_be_sealed: bool,
-}
-
-/// A keyed hash of the content of files; meaningful within one process.
-pub(super) fn fingerprint(files: &[PathBuf]) -> u64 {
-    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    let content = |path: &PathBuf| {
-        let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_LEN as usize));
-        let file = std::fs::File::open(path).ok()?;
-        file.take(MAX_SECRET_LEN).read_to_end(&mut content).ok()?;
-        Some(STATE.hash_one(&*content))
-    };
-    STATE.hash_one(files.iter().map(content).collect::<Vec<_>>())
 }
 
 fn recovery_slot(key: RecoveryKey) -> NewSlot {

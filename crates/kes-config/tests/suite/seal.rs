@@ -318,20 +318,3 @@ fn everything_that_keeps_a_seal_from_opening_is_told_at_once() {
     let faults = load(&text, &[]).unwrap().config.store.seal_faults();
     assert!(faults[0].message().starts_with("there is nothing to seal"), "{faults:?}");
 }
-
-/// A reload must open the store anew when the key in the file is another one.
-#[test]
-fn a_changed_key_file_is_noticed() {
-    let folder = folder();
-    let path = folder.path().join("key");
-    let read = || store(folder.path(), &format!("key_file: {}", path.display()), &[]);
-    std::fs::write(&path, KEY).unwrap();
-    let (one, two) = (read(), read());
-    assert!(one.same_as(&two) && one.same_sealing_keys(&two));
-    std::fs::write(&path, "ab".repeat(32)).unwrap();
-    let three = read();
-    assert!(one.same_as(&three) && !one.same_sealing_keys(&three));
-    std::fs::remove_file(&path).unwrap();
-    assert!(!read().same_sealing_keys(&three));
-    assert!(store(folder.path(), "passphrase: p", &[]).same_sealing_keys(&store(folder.path(), "passphrase: p", &[])));
-}
