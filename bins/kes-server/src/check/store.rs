@@ -73,7 +73,7 @@ fn open(report: &mut Report, file: &Inspection, store: &Store) {
     };
     let opened = runtime.block_on(async {
         tokio::time::timeout(DEADLINE, async {
-            let opened = store.open().await?;
+            let opened = store.open_unchanged().await?;
             let answered = opened.status().await;
             answered.map_err(|error| {
                 let text = format!("the key store does not answer: {error}");

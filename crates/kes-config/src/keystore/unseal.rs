@@ -35,7 +35,7 @@ impl Store {
     /// they are until they are migrated.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`], also if it is sealed already.
+    /// [`ErrorKind::Store`], also if it is sealed already, or if `keystore.seal.store` names the store that must be there.
     pub async fn seal_now(&self, recovery: Option<RecoveryKey>) -> Result<Unlocked, Error> {
         let Some(seal) = &self.seal else {
             let error =
@@ -43,6 +43,10 @@ impl Store {
             return Err(error.hint("write 'keystore.seal' with passphrase, key, key_file or credential"));
         };
         let inner = self.open_beneath().await?;
+        if let Some(expected) = &seal.store {
+            let (store, found) = (inner.describe(), "it is not sealed".to_owned());
+            return Err(self.seal_error(sealed::Error::OtherStore { store, expected: expected.clone(), found }));
+        }
         self.seal_by(seal, inner, recovery).await
     }
 
@@ -60,15 +64,21 @@ impl Store {
         if hint.is_empty() { error } else { error.hint(hint) }
     }
 
-    pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {
-        if matches!(self.backend, Backend::Static(_)) {
-            let text = "there is nothing to seal: 'keystore.static' is one key from the configuration, stored nowhere";
-            return Err(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"));
+    /// Opens the store as it is, for those who only look: through its seal if it has one. One that is to be sealed and is
+    /// not yet stays so.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_unchanged(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        let Some(seal) = &self.seal else { return self.open_beneath().await };
+        match self.try_seal().await? {
+            (inner, Err(sealed::Error::NotSealed { .. })) if seal.store.is_none() => Ok(inner),
+            (inner, opened) => Ok(Arc::new(self.named(seal, inner.as_ref(), opened)?)),
         }
-        // The keys first: without them not even a folder is made.
-        let keys = self.sealing_keys().await?;
-        let inner = self.open_beneath().await?;
-        let mut opened = sealed::Store::open(Arc::clone(&inner), keys).await;
+    }
+
+    pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {
+        let (inner, mut opened) = self.try_seal().await?;
         if let (Err(sealed::Error::NotSealed { .. }), None) = (&opened, &seal.store) {
             let sealed = match self.seal_by(seal, Arc::clone(&inner), None).await {
                 Ok(unlocked) => Some(unlocked.table().store),
@@ -82,6 +92,29 @@ impl Store {
                 None => store,
             });
         }
+        self.named(seal, inner.as_ref(), opened)
+    }
+
+    /// The store beneath, and what became of opening its seal.
+    async fn try_seal(&self) -> Result<(Arc<dyn KeyStore>, Result<sealed::Store, sealed::Error>), Error> {
+        if matches!(self.backend, Backend::Static(_)) {
+            let text = "there is nothing to seal: 'keystore.static' is one key from the configuration, stored nowhere";
+            return Err(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"));
+        }
+        // The keys first: without them not even a folder is made.
+        let keys = self.sealing_keys().await?;
+        let inner = self.open_beneath().await?;
+        let opened = sealed::Store::open(Arc::clone(&inner), keys).await;
+        Ok((inner, opened))
+    }
+
+    /// The opened store, if it is the one that the configuration names.
+    fn named(
+        &self,
+        seal: &Seal,
+        inner: &dyn KeyStore,
+        opened: Result<sealed::Store, sealed::Error>,
+    ) -> Result<sealed::Store, Error> {
         let found = match (&opened, &seal.store) {
             (Ok(store), Some(expected)) if store.id() != *expected => Some(format!("it is the store {}", store.id())),
             (Err(sealed::Error::NotSealed { .. }), Some(_)) => Some("it is not sealed".to_owned()),
@@ -251,6 +284,7 @@ fn hint(error: &sealed::Error) -> &'static str {
             "give the key that the store was sealed with; 'kes seal status --config FILE' lists the slots, and \
              'kes seal recover --config FILE' opens it with the recovery key"
         }
+        sealed::Error::NothingToSeal { .. } => "remove 'keystore.seal'",
         sealed::Error::NotSealed { .. } => "'kes seal init --config FILE' seals it",
         sealed::Error::OtherStore { .. } => {
             "check the path, and that everything is mounted; else correct 'keystore.seal.store'"

@@ -262,7 +262,11 @@ async fn a_key_that_is_created_while_the_seal_changes_is_not_lost() {
                 continue;
             }
             created.unwrap();
-            assert_eq!(read(&open(&beneath, key(1)).await, "late").await, value, "{meanwhile:?}: success, so it is there");
+            assert_eq!(
+                read(&open(&beneath, key(1)).await, "late").await,
+                value,
+                "{meanwhile:?}: success, so it is there"
+            );
             let is_sealed = read(beneath.as_ref(), "late").await.starts_with(b"kes-sealed:1:");
             assert_eq!(is_sealed, matches!(meanwhile, Meanwhile::Rotate));
         }
