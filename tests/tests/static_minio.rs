@@ -198,6 +198,7 @@ fn an_imported_key_serves_from_any_store_and_stays_the_same() {
         let first = import(&arguments, &format!("{NAME}:{BASE64}\n"), &[]);
         assert!(first.status.success(), "{}", said(&first));
         assert_eq!(said(&first).contains("not sealed"), !sealed, "{}", said(&first));
+        assert!(!said(&first).contains("sealed from now on"), "the folder brings its seal along: {}", said(&first));
         // Again is no harm; another key under the name is.
         let again = import(&["--config", &file], "", &[("MINIO_SSE_MASTER_KEY", &format!("{NAME}:{HEX}"))]);
         assert!(again.status.success(), "{}", said(&again));
