@@ -73,6 +73,18 @@ impl Store {
         looked.map(Some)
     }
 
+    /// What [`Store::look`] finds, for those who need a store.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`ErrorKind::Store`] if the store's directory is not there.
+    pub async fn open_unchanged(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        match self.look().await? {
+            Some(look) => Ok(look.store),
+            None => Err(Error::new(ErrorKind::Store, format!("{}: there is no such folder", self.backend))
+                .at(self.place.clone())),
+        }
+    }
+
     async fn look_sealed(&self, seal: &Seal, inner: &Arc<dyn KeyStore>) -> Result<Look, Error> {
         if let Some(error) = self.nothing_to_seal() {
             return Err(error);
@@ -93,7 +105,7 @@ impl Store {
     /// they are until they are migrated.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`], also if it is sealed already.
+    /// [`ErrorKind::Store`], also if it is sealed already, or if `keystore.seal.store` names the store that must be there.
     pub async fn seal_now(&self, recovery: Option<RecoveryKey>) -> Result<Unlocked, Error> {
         let Some(seal) = &self.seal else {
             let error =
@@ -101,6 +113,10 @@ impl Store {
             return Err(error.hint("write 'keystore.seal' with passphrase, key, key_file or credential"));
         };
         let inner = self.open_beneath().await?;
+        if let Some(expected) = &seal.store {
+            let (store, found) = (inner.describe(), "it is not sealed".to_owned());
+            return Err(self.seal_error(sealed::Error::OtherStore { store, expected: expected.clone(), found }));
+        }
         self.seal_by(seal, inner, recovery).await
     }
 
@@ -390,6 +406,7 @@ fn hint(error: &sealed::Error) -> &'static str {
             "give the key that the store was sealed with; 'kes seal status --config FILE' lists the slots, and \
              'kes seal recover --config FILE' opens it with the recovery key"
         }
+        sealed::Error::NothingToSeal { .. } => "remove 'keystore.seal'",
         sealed::Error::NotSealed { .. } => "'kes seal init --config FILE' seals it",
         sealed::Error::OtherStore { .. } => {
             "check the path, and that everything is mounted; else correct 'keystore.seal.store'"

@@ -160,6 +160,29 @@ async fn an_old_directory_is_served_as_it_is() {
     assert_eq!(again, notices[1..], "the first sentence is for the first time");
 }
 
+/// `check --connect`, `verify` and the source of `migrate` only look.
+#[tokio::test]
+async fn who_only_looks_seals_nothing() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(folder.path().join("keys/old"), OLD).unwrap();
+    let recovery = folder.path().join("recovery.txt");
+    let config = store(folder.path(), &format!("passphrase: p, recovery: {}", recovery.display()), &[]);
+    let opened = config.open_unchanged().await.unwrap();
+    assert_eq!(opened.get(&name("old")).await.unwrap().expose(), OLD.as_bytes());
+    assert!(!recovery.exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("keys")).unwrap().count(), 1);
+
+    works(config.open().await.unwrap()).await;
+    let opened = config.open_unchanged().await.unwrap();
+    assert_eq!(opened.get(&name("key-1")).await.unwrap().expose(), b"value", "through the seal that is there");
+    let error = store(folder.path(), "passphrase: wrong", &[]).open_unchanged().await.map(|_| ()).unwrap_err();
+    assert!(error.message().contains("is sealed under another key"), "{error}");
+    let pinned = format!("passphrase: p, store: {}", "0".repeat(32));
+    let error = store(folder.path(), &pinned, &[]).open_unchanged().await.map(|_| ()).unwrap_err();
+    assert!(error.message().contains("is not the sealed store 0000"), "{error}");
+}
+
 #[tokio::test]
 async fn the_recovery_key_is_written_once_and_opens() {
     let folder = folder();

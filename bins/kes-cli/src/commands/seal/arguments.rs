@@ -41,7 +41,7 @@ pub(crate) enum SealCommand {
     /// Change what opens a slot
     #[command(after_help = CHANGE)]
     Change(Change),
-    /// Seal all keys that are not sealed yet; each is verified, and kept aside until `finish`
+    /// Seal all keys that are not sealed yet, and the store if it is not; each is verified, and kept aside until `finish`
     #[command(after_help = MIGRATE)]
     Migrate(Migrate),
     /// End a migration for good: remove what was kept aside, take sealed keys only
@@ -116,6 +116,9 @@ pub(crate) struct Migrate {
     /// In a store that takes sealed keys only: seal others as well. Whoever can write to the store may have made them
     #[arg(long)]
     pub(crate) accept_plain: bool,
+    /// If the store is not sealed yet: make no recovery key
+    #[arg(long)]
+    pub(crate) no_recovery: bool,
 }
 
 #[derive(Debug, Args)]
@@ -185,8 +188,8 @@ pub(crate) struct Restore {
 }
 
 const EXAMPLES: &str = "Examples:
-  kes seal init --config config.yml                          seal a store; shows the recovery key once
-  kes seal migrate --config config.yml                       seal the keys of an old directory
+  kes seal init --config config.yml                          seal a new store; shows the recovery key once
+  kes seal migrate --config config.yml                       seal an old directory and its keys
   kes seal finish --config config.yml                        remove what was kept aside
   kes seal add --passphrase @new.txt --config config.yml     one more slot
   kes seal recover --recovery-key @paper --config config.yml";

@@ -106,7 +106,7 @@ impl Store {
             return Err(Failure { status: Status::StoreUnavailable, ..failure }
                 .hint("a relative path is taken from the current folder"));
         }
-        let store = loaded.config.open_store().await.map_err(|error| refused(&error))?;
+        let store = loaded.config.open_store_unchanged().await.map_err(|error| refused(&error))?;
         Ok(Self { store, keys: HashMap::new() })
     }
 
