@@ -76,7 +76,7 @@ fn bash_completes() {
 }
 
 #[test]
-#[ignore = "needs fish"]
+#[ignore = "needs fish: peers/peers.sh install fish"]
 fn fish_completes() {
     let folder = tempfile::tempdir().unwrap();
     completion("fish", folder.path());
@@ -87,7 +87,7 @@ fn fish_completes() {
 }
 
 #[test]
-#[ignore = "needs zsh"]
+#[ignore = "needs zsh: peers/peers.sh install zsh"]
 fn zsh_completes() {
     let folder = tempfile::tempdir().unwrap();
     completion("zsh", folder.path());

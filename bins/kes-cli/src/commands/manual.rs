@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
@@ -64,8 +64,7 @@ fn pages() -> Outcome<Vec<(String, Vec<u8>)>> {
 
 /// The definitions, with those of the server in their place.
 fn complete() -> Command {
-    let mut root = Cli::command().version(env!("CARGO_PKG_VERSION"));
-    root.build();
+    let mut root = Cli::definition();
     // Only now, or the client's global options would become the server's.
     for place in root.get_subcommands_mut().filter(|command| command.get_name() == "server") {
         let mut server = kes_server::command().name("server").bin_name("kes server");
