@@ -26,13 +26,18 @@ mod account;
 mod check;
 mod config;
 mod endpoint;
+mod engine;
 mod failure;
+mod kms;
+mod seal;
 mod session;
 mod state;
 mod store;
 mod wire;
 
 pub use config::{Config, Credentials, EngineConfig, SealConfig, Secret, Service};
+pub use engine::KmsEngine;
+pub use seal::KmsSeal;
 pub use store::Store;
 
 use std::sync::Arc;
@@ -46,6 +51,22 @@ use kes_keystore::{Error, Operation};
 /// [`Error::Failed`] if the set-up cannot work: an endpoint and a region that differ, a KMS key that does not exist.
 pub async fn connect(config: Config) -> Result<Store, Error> {
     Store::connect(config).await
+}
+
+/// Finds credentials and takes a KMS key to wrap the root key of a [sealed store](kes_keystore::sealed) with.
+///
+/// # Errors
+/// As [`connect`]. The key is not asked for: that happens with the first slot.
+pub async fn connect_seal(config: SealConfig) -> Result<KmsSeal, Error> {
+    KmsSeal::connect(config).await
+}
+
+/// Finds credentials and opens a KMS key that never leaves KMS, for all keys. Needs a tokio runtime that outlives it.
+///
+/// # Errors
+/// As [`connect`], also if the KMS key is disabled.
+pub async fn connect_engine(config: EngineConfig) -> Result<KmsEngine, Error> {
+    KmsEngine::connect(config).await
 }
 
 /// A token that makes a request recognisable when it is sent again: a random UUID.

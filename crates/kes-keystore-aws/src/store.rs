@@ -10,6 +10,7 @@ use aws_sdk_secretsmanager::config::http::HttpResponse;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use aws_sdk_secretsmanager::operation::list_secrets::ListSecretsOutput;
 use aws_sdk_secretsmanager::primitives::Blob;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use kes_crypto::KeyVersion;
@@ -132,7 +133,7 @@ impl Store {
         }
         let key = match operation {
             Operation::Create => self.kmskey.clone(),
-            _ => self.describe_secret(name).await.ok().and_then(|secret| secret.kms_key_id),
+            _ => self.describe_secret(&self.id(name)).await.ok().and_then(|secret| secret.kms_key_id),
         };
         let key = key.unwrap_or_else(|| DEFAULT_KEY.to_owned());
         match state::describe(&self.kms, &self.describe(), &key).await {
@@ -143,21 +144,21 @@ impl Store {
         }
     }
 
-    async fn read(&self, name: &KeyName) -> Result<GetSecretValueOutput, Failure> {
-        let read = self.secrets.get_secret_value().secret_id(self.id(name)).send().await;
+    pub(crate) async fn read(&self, id: &str) -> Result<GetSecretValueOutput, Failure> {
+        let read = self.secrets.get_secret_value().secret_id(id).send().await;
         read.map_err(|why| self.failure(&why))
     }
 
-    async fn describe_secret(&self, name: &KeyName) -> Result<DescribeSecretOutput, Failure> {
-        let described = self.secrets.describe_secret().secret_id(self.id(name)).send().await;
+    pub(crate) async fn describe_secret(&self, id: &str) -> Result<DescribeSecretOutput, Failure> {
+        let described = self.secrets.describe_secret().secret_id(id).send().await;
         described.map_err(|why| self.failure(&why))
     }
 
-    async fn write(&self, name: &KeyName, value: &[u8], token: &str) -> Result<(), Failure> {
+    pub(crate) async fn write(&self, id: &str, value: &[u8], token: &str) -> Result<(), Failure> {
         let mut create = self
             .secrets
             .create_secret()
-            .name(self.id(name))
+            .name(id)
             .client_request_token(token)
             .description(DESCRIPTION)
             .set_kms_key_id(self.kmskey.clone());
@@ -171,6 +172,22 @@ impl Store {
         create.send().await.map(drop).map_err(|why| self.failure(&why))
     }
 
+    pub(crate) async fn remove(&self, id: &str) -> Result<(), Failure> {
+        let remove = self.secrets.delete_secret().secret_id(id).force_delete_without_recovery(true);
+        remove.send().await.map(drop).map_err(|why| self.failure(&why))
+    }
+
+    /// A page of the secrets whose names begin with ours and this.
+    pub(crate) async fn page(&self, prefix: &str, token: Option<String>) -> Result<ListSecretsOutput, Failure> {
+        let begin = format!("{}{prefix}", self.prefix);
+        let mut list = self.secrets.list_secrets().max_results(PAGE).set_next_token(token);
+        // A leading '!' would turn the filter round; no name of a key has one.
+        if !begin.is_empty() && !begin.starts_with('!') {
+            list = list.filters(Filter::builder().key(FilterNameStringType::Name).values(begin).build());
+        }
+        list.send().await.map_err(|why| self.failure(&why))
+    }
+
     /// What a create has come to that was not plainly accepted. Its answer may have been lost, and it be what is there.
     async fn settle(&self, name: &KeyName, token: &str, failure: Failure) -> Result<(), Error> {
         match &failure {
@@ -178,7 +195,7 @@ impl Store {
             Failure::Unreachable { .. } => {}
             _ => return Err(self.refused(Operation::Create, name, failure).await),
         }
-        match self.read(name).await {
+        match self.read(&self.id(name)).await {
             Ok(found) if found.version_id.as_deref() == Some(token) => Ok(()),
             Ok(_) => Err(Error::Exists),
             Err(Failure::Refused(refusal)) if is_being_deleted(&refusal) => {
@@ -191,7 +208,7 @@ impl Store {
     /// Whose a secret is: of those who made it so by our tags, or else by our description or by a key in it.
     async fn owner(&self, name: &KeyName) -> Result<Owner, Error> {
         if self.tags.is_empty() {
-            match self.read(name).await {
+            match self.read(&self.id(name)).await {
                 Ok(found) if holds_a_key(&found) => return Ok(Owner::Ours),
                 Err(failure) if failure.is("ResourceNotFoundException") => return Ok(Owner::Nobody),
                 // Unreadable, or scheduled for deletion: its description tells.
@@ -199,7 +216,7 @@ impl Store {
                 Err(failure) => return Err(self.refused(Operation::Delete, name, failure).await),
             }
         }
-        match self.describe_secret(name).await {
+        match self.describe_secret(&self.id(name)).await {
             Ok(secret) if self.is_ours(&secret) => Ok(Owner::Ours),
             Ok(_) => Ok(Owner::Others),
             Err(failure) if failure.is("ResourceNotFoundException") => Ok(Owner::Nobody),
@@ -260,10 +277,11 @@ impl KeyStore for Store {
         if value.len() > MAX_VALUE_LEN {
             return Err(Error::TooLarge { entry: self.entry(name), len: value.len(), limit: MAX_VALUE_LEN });
         }
+        let id = self.id(name);
         let token = crate::token(&self.entry(name), Operation::Create)?;
         let started = Instant::now();
         loop {
-            let failure = match self.write(name, value, &token).await {
+            let failure = match self.write(&id, value, &token).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -276,11 +294,12 @@ impl KeyStore for Store {
     }
 
     async fn get(&self, name: &KeyName) -> Result<Value, Error> {
-        let read = self.read(name);
+        let id = self.id(name);
+        let read = self.read(&id);
         let (found, ours) = match self.tags.is_empty() {
             true => (read.await, Ok(true)),
             false => {
-                let (found, secret) = tokio::join!(read, self.describe_secret(name));
+                let (found, secret) = tokio::join!(read, self.describe_secret(&id));
                 (found, secret.map(|secret| self.is_ours(&secret)))
             }
         };
@@ -302,32 +321,20 @@ impl KeyStore for Store {
             Owner::Others => return Err(self.foreign(name)),
             Owner::Ours => {}
         }
-        let delete = self.secrets.delete_secret().secret_id(self.id(name)).force_delete_without_recovery(true);
-        match delete.send().await.map_err(|why| self.failure(&why)) {
-            Ok(_) => Ok(()),
+        match self.remove(&self.id(name)).await {
+            Ok(()) => Ok(()),
             Err(failure) if failure.is("ResourceNotFoundException") => Ok(()),
             Err(failure) => Err(self.refused(Operation::Delete, name, failure).await),
         }
     }
 
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error> {
-        let begin = format!("{}{prefix}", self.prefix);
         let mut names = Vec::new();
         let mut token: Option<String> = None;
         loop {
-            let mut list = self.secrets.list_secrets().max_results(PAGE).set_next_token(token.clone());
-            // A leading '!' would turn the filter round; no name of a key has one.
-            if !begin.is_empty() && !begin.starts_with('!') {
-                list = list.filters(Filter::builder().key(FilterNameStringType::Name).values(&begin).build());
-            }
-            let page = list.send().await.map_err(|why| self.failure(&why));
-            let page = match page {
-                Ok(page) => page,
-                Err(failure) => {
-                    let judged = |refusal| judge(self.describe(), Operation::List, refusal);
-                    return Err(failure.into_error(&self.describe(), judged));
-                }
-            };
+            let page = self.page(prefix, token.clone()).await.map_err(|failure| {
+                failure.into_error(&self.describe(), |refusal| judge(self.describe(), Operation::List, refusal))
+            })?;
             for secret in page.secret_list() {
                 let ours = secret.deleted_date().is_none() && self.has_our_tags(secret.tags());
                 let name = secret.name().filter(|_| ours).and_then(|name| name.strip_prefix(&self.prefix));
