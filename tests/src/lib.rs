@@ -32,6 +32,7 @@ mod http2;
 mod message;
 mod program;
 mod server;
+mod vault;
 
 pub use binary::{Binary, Kind, checkout, peer};
 pub use certificate::{Authority, Credential, Recipe, identity_of};
@@ -41,3 +42,4 @@ pub use http2::{Http2, h2};
 pub use message::{Body, Request, Response};
 pub use program::Program;
 pub use server::{Home, Server, free_address};
+pub use vault::Vault;

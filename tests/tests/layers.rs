@@ -45,7 +45,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         name: "kes-keystore-*",
-        may_use: &["kes-keystore"],
+        may_use: &["kes-crypto", "kes-keystore"],
         knows_nothing_of: &[SERVICE[0], YAML[0], YAML[1]],
         because: "each backend is built, tested and embedded alone; what they share stands in kes-keystore",
     },

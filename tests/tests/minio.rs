@@ -1,10 +1,15 @@
 //! Real MinIO and `mc` against our server. The checks stand in `peers/minio-e2e.sh`, one line each.
 
-use kes_tests::{Credential, Home, Kind, Server, checkout, peer};
+use kes_tests::{Credential, Home, Kind, Server, Vault, checkout, peer};
 use std::process::{Command, Stdio};
 
 /// Runs the script against a server whose configuration ends in `more`; answers whether it succeeded and what it said.
 fn run(more: &str, variables: &[(&str, &str)]) -> (bool, String) {
+    run_on(more, variables, Home::config)
+}
+
+/// The same on another store than the filesystem's: `config` makes a configuration that ends in what it is given.
+fn run_on(more: &str, variables: &[(&str, &str)], config: impl Fn(&Home, &str) -> String) -> (bool, String) {
     let home = Home::new();
     let (admin, minio) = (Credential::from_seed(0), Credential::from_seed(1));
     // What MinIO's documentation asks for, and nothing else.
@@ -14,7 +19,7 @@ fn run(more: &str, variables: &[(&str, &str)]) -> (bool, String) {
         admin.identity(),
         minio.identity()
     );
-    let server = Server::start(Kind::Ours, &home, &home.config(&policy));
+    let server = Server::start(Kind::Ours, &home, &config(&home, &policy));
     let output = Command::new(checkout().join("peers/minio-e2e.sh"))
         .arg(format!("https://{}", server.address()))
         .arg(home.path().join("server.crt"))
@@ -47,4 +52,35 @@ fn the_minio_of_2021_seals_with_it_and_todays_reads_that() {
     let (success, text) = run("compat: {legacy_messages: on}", &variables);
     println!("{text}");
     assert!(success && text.ends_with("19 passed, 0 failed\n"));
+}
+
+#[test]
+#[ignore = "needs MinIO, mc and Vault: peers/peers.sh install minio mc vault"]
+fn minio_seals_with_keys_in_vault() {
+    let vault = Vault::start();
+    let block = "engine: kv2\nversion: v2\nprefix: minio\ntransit:\n  engine: transit\n  key: kes";
+    let (success, text) = run_on("", &[], |home, more| vault.config(home, block, more));
+    println!("{text}");
+    assert!(success && text.ends_with("71 passed, 0 failed\n"));
+    let stored = vault.run(&["kv", "list", "kv2/minio"]);
+    assert!(stored.lines().count() > 3, "{stored}");
+}
+
+#[test]
+#[ignore = "needs MinIO, mc and Vault: peers/peers.sh install minio mc vault"]
+fn minio_seals_with_keys_that_never_leave_vault() {
+    let vault = Vault::start();
+    vault.grant(
+        r#"path "transit/keys" { capabilities = ["list"] }
+           path "transit/keys/minio-*" { capabilities = ["create", "read", "update", "delete"] }
+           path "transit/encrypt/minio-*" { capabilities = ["update"] }
+           path "transit/decrypt/minio-*" { capabilities = ["update"] }
+           path "transit/hmac/minio-*" { capabilities = ["update"] }"#,
+    );
+    let block = "mode: engine\nprefix: minio";
+    let (success, text) = run_on("", &[], |home, more| vault.config(home, block, more));
+    println!("{text}");
+    assert!(success && text.ends_with("71 passed, 0 failed\n"));
+    let keys = vault.run(&["list", "transit/keys"]);
+    assert!(keys.lines().filter(|line| line.starts_with("minio-")).count() > 2, "{keys}");
 }

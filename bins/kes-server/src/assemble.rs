@@ -130,15 +130,16 @@ fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
     options.open(path)
 }
 
-/// A whole state: TLS files read, store connected, predefined keys there. With `running`, store and cache are taken over
-/// from it if their sections have not changed.
+/// A whole state: TLS files read, store connected. With `running`, store and cache are taken over from it if their
+/// sections have not changed, nor the files that hold the keys of a seal.
 pub(crate) async fn state(config: &mut Config, running: Option<(&State, &Config)>) -> anyhow::Result<State> {
     let tls = tls_files::read(config)?;
     let settings = settings(config)?;
     let policies = std::mem::take(&mut config.policies);
     let admin = config.admin.as_str();
-    let same_store = running.filter(|(_, old)| old.store.same_as(&config.store));
-    let state = match same_store {
+    let is_same = |old: &Config| old.store.same_as(&config.store) && old.store.same_sealing_keys(&config.store);
+    let same_store = running.filter(|(_, old)| is_same(old));
+    Ok(match same_store {
         Some((state, old)) if old.cache == config.cache => {
             state.with_configuration(admin, policies, &tls.certificate, tls.verification, settings)?
         }
@@ -154,16 +155,21 @@ pub(crate) async fn state(config: &mut Config, running: Option<(&State, &Config)
             let keys = Cache::new(store, config.cache.clone());
             State::new(admin, policies, keys, &tls.certificate, tls.verification, settings)?
         }
-    };
-    predefine(config, &state).await?;
-    Ok(state)
+    })
 }
 
-/// Creates the keys of the `keys` section that do not exist yet.
-async fn predefine(config: &Config, state: &State) -> anyhow::Result<()> {
+/// Creates the keys of the `keys` section that do not exist yet: last, when nothing else can fail any more.
+pub(crate) async fn predefine(config: &Config, state: &State) -> anyhow::Result<()> {
     for name in &config.keys {
-        let key = KeyVersion::generate(KeyType::preferred(), OffsetDateTime::now_utc(), config.admin.as_str())?;
-        match state.keys().create(name, key).await {
+        let keys = state.keys();
+        let made = match keys.engine() {
+            Some(engine) => engine.create(name).await,
+            None => {
+                let admin = config.admin.as_str();
+                keys.create(name, KeyVersion::generate(KeyType::preferred(), OffsetDateTime::now_utc(), admin)?).await
+            }
+        };
+        match made {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Exists => {}
             Err(error) => {

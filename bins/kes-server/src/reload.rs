@@ -195,6 +195,7 @@ impl Running {
         let Prepared { config, state, audit_file, tls_files } = prepared;
         let same_probes = config.probe == self.config.probe;
         let socket = if same_probes { None } else { assemble::probe_socket(&config)? };
+        assemble::predefine(&config, &state).await?;
         let probes = socket.map(|socket| self.handle.probes(socket)).transpose()?;
         // Nothing below can fail.
         self.handle.reload(state);

@@ -9,10 +9,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use kes_config::Config;
+use kes_config::{Config, Renew, Tls};
 use kes_identity::pem::Facts;
 use kes_identity::{Authority, Certificate, PrivateKey, Template, Usage};
 use time::{Duration, OffsetDateTime};
+
+use crate::tls_files::Refuse;
 
 /// How long a certificate is valid. It is renewed when half of that is over.
 pub(crate) const LIFETIME: Duration = Duration::days(90);
@@ -78,10 +80,35 @@ pub(crate) fn template(names: &[String], now: OffsetDateTime, until: OffsetDateT
     template
 }
 
+/// Why the certificate could not be renewed now.
+pub(crate) fn fault(tls: &Tls, refuse: Refuse<'_>, now: OffsetDateTime) -> Option<kes_config::Error> {
+    let renew = tls.renew.as_ref()?;
+    // A certificate that cannot be read is told by others.
+    let old = read_files(tls).ok()?;
+    authority(renew, &old, refuse, now).err()
+}
+
 fn renew(config: &Config, more: &[String], now: OffsetDateTime) -> anyhow::Result<()> {
     let Some(renew) = &config.tls.renew else { return Ok(()) };
-    let refuse = |key: &str, text: String, hint: &str| anyhow!("{}", config.refuse(key, text, hint));
+    let refuse: Refuse<'_> = &|key, text, hint| config.refuse(key, text, hint);
     let old = read(config)?;
+    let authority = authority(renew, &old, refuse, now).map_err(|error| anyhow!("{error}"))?;
+    let facts = old.facts();
+    let mut names = facts.names.clone();
+    names.extend(more.iter().filter(|name| !facts.names.contains(name)).cloned());
+    let new = issue(&authority, old.key(), &facts, &names, now, authority.facts().not_after)?;
+    replace(&config.tls.cert, new.to_pem().as_bytes()).map_err(|error| {
+        anyhow!("{}", refuse("tls.cert", format!("cannot write the renewed certificate: {error}"), ""))
+    })
+}
+
+/// The authority, if it can renew this certificate.
+fn authority(
+    renew: &Renew,
+    old: &Certificate,
+    refuse: Refuse<'_>,
+    now: OffsetDateTime,
+) -> Result<Authority, kes_config::Error> {
     let authority = Certificate::from_files(&renew.ca, &renew.key, None)
         .map_err(|error| error.to_string())
         .and_then(|certificate| Authority::from_certificate(&certificate).map_err(|error| error.to_string()))
@@ -93,7 +120,7 @@ fn renew(config: &Config, more: &[String], now: OffsetDateTime) -> anyhow::Resul
                 "name the certificate and private key of the authority, or leave out 'tls.renew'",
             )
         })?;
-    if !authority.has_signed(&old) {
+    if !authority.has_signed(old) {
         let text = "the certificate was not made by the authority that is to renew it".to_owned();
         return Err(refuse("tls.renew.ca", text, "leave out 'tls.renew' for a certificate from elsewhere"));
     }
@@ -102,12 +129,7 @@ fn renew(config: &Config, more: &[String], now: OffsetDateTime) -> anyhow::Resul
         let text = format!("the authority itself expires on {}: it renews nothing any more", until.date());
         return Err(refuse("tls.renew.ca", text, "make a new one, and give its certificate to every client"));
     }
-    let facts = old.facts();
-    let mut names = facts.names.clone();
-    names.extend(more.iter().filter(|name| !facts.names.contains(name)).cloned());
-    let new = issue(&authority, old.key(), &facts, &names, now, until)?;
-    replace(&config.tls.cert, new.to_pem().as_bytes())
-        .map_err(|error| refuse("tls.cert", format!("cannot write the renewed certificate: {error}"), ""))
+    Ok(authority)
 }
 
 fn issue(
@@ -126,8 +148,11 @@ fn issue(
 }
 
 fn read(config: &Config) -> anyhow::Result<Certificate> {
-    let password = config.tls.password.as_ref().map(kes_config::Secret::expose);
-    Ok(Certificate::from_files(&config.tls.cert, &config.tls.key, password)?)
+    Ok(read_files(&config.tls)?)
+}
+
+fn read_files(tls: &Tls) -> Result<Certificate, kes_identity::pem::Error> {
+    Certificate::from_files(&tls.cert, &tls.key, tls.password.as_ref().map(kes_config::Secret::expose))
 }
 
 fn half_time(facts: &Facts) -> OffsetDateTime {

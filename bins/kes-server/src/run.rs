@@ -19,8 +19,8 @@ use crate::{assemble, dev, quick, renew};
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// Longest time that the end takes besides the drain: changes to the store, the last log lines, and some slack.
-const END: Duration = Duration::from_secs(25);
+/// Longest time that the end takes besides the drain: changes to the store, closing it, the last log lines, and some slack.
+const END: Duration = Duration::from_secs(30);
 
 /// Runs the server until it is told to stop.
 ///
@@ -115,6 +115,11 @@ async fn serve_config(
     let address = server.local_addr()?;
     let probe_socket = assemble::probe_socket(&config)?;
     let handle = server.handle();
+    let state = handle.state();
+    tokio::select! {
+        made = notifier.extending(assemble::predefine(&config, &state)) => made?,
+        () = signals.stop() => return Ok(()),
+    }
     // First, so that a probe finds it alive.
     let serving = tokio::spawn(server.serve());
     let mut running = Running::new(handle, source, config, address, probe_socket, (config_file, tls_files))?;

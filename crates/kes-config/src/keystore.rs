@@ -5,6 +5,8 @@
 
 mod aws;
 mod azure;
+#[cfg(feature = "vault")]
+mod connect_vault;
 mod gcp;
 mod remote;
 mod seal;
@@ -18,6 +20,7 @@ pub use gcp::{GcpCredentials, GcpSecretManager};
 pub use remote::{Entrust, Fortanix, Gemalto, Generic, Kes};
 pub use seal::{Seal, SealAws, SealAzure, SealVault};
 pub use simple::{Fs, Static};
+pub use unseal::Look;
 pub use vault::{Jwt, Transit, Vault, VaultAuth, VaultLogin, VaultMode, VaultToken, VaultVersion};
 
 use crate::error::{Error, ErrorKind, Place, io_words};
@@ -29,6 +32,14 @@ use kes_keystore::{KeyStore, fs, static_store};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The stores that can be opened here, by the names of their blocks.
+const SUPPORTED: &[&str] = &[
+    "fs",
+    "static",
+    #[cfg(feature = "vault")]
+    "vault",
+];
 
 /// The key store of a file.
 #[derive(Debug)]
@@ -144,10 +155,12 @@ impl Store {
         }
         match &self.backend {
             Backend::Fs(_) | Backend::Static(_) => Ok(()),
+            #[cfg(feature = "vault")]
+            Backend::Vault(_) => Ok(()),
             other => {
                 let text = format!("this release has no '{}' support", other.name());
                 let error = Error::new(ErrorKind::Unsupported, text).at(self.place.clone());
-                Err(error.hint("the stores of this release are: fs, static"))
+                Err(error.hint(format!("the stores of this release are: {}", SUPPORTED.join(", "))))
             }
         }
     }
@@ -174,8 +187,16 @@ impl Store {
         match &self.backend {
             Backend::Fs(fs) => self.open_directory(fs).await,
             Backend::Static(Static { key, .. }) => self.open_static(key),
+            #[cfg(feature = "vault")]
+            Backend::Vault(vault) => connect_vault::store(vault).await.map_err(|cause| self.not_connected(cause)),
             _ => unreachable!("the others are not supported"),
         }
+    }
+
+    /// A store elsewhere that could not be opened: its own words and those beneath.
+    #[cfg(feature = "vault")]
+    fn not_connected(&self, cause: kes_keystore::Error) -> Error {
+        Error::new(ErrorKind::Store, chain(&cause)).at(self.place.clone()).because(cause)
     }
 
     fn open_static(&self, key: &Secret) -> Result<Arc<dyn KeyStore>, Error> {
@@ -200,6 +221,12 @@ impl Store {
             }
         }
     }
+}
+
+/// An error and what lies beneath it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The old server's text for a directory that cannot be used or made.

@@ -142,3 +142,12 @@ pub struct EngineConfig {
     /// What the names of keys begin with in there: `<prefix>-<name>`. May be empty: the names themselves.
     pub prefix: String,
 }
+
+/// A transit key that wraps the root key of a sealed store.
+#[derive(Debug)]
+pub struct SealConfig {
+    /// The server.
+    pub server: Server,
+    /// The key. Of a type that takes associated data, such as `aes256-gcm96`, the usual one.
+    pub key: Transit,
+}

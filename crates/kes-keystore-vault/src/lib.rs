@@ -2,7 +2,8 @@
 //!
 //! What it is: a [`KeyStore`](kes_keystore::KeyStore) over a key/value engine of version 1 or 2 ([`connect`]), with its values
 //! encrypted by a transit engine if that is wanted; and an [`Engine`](kes_keystore::Engine) over a transit engine, whose keys
-//! never leave it ([`connect_engine`]). What it is not: a general client of Vault.
+//! never leave it ([`connect_engine`]); and a [`Seal`](kes_keystore::Seal) by a transit key ([`connect_seal`]). What it is
+//! not: a general client of Vault.
 //!
 //! ```no_run
 //! use kes_keystore::KeyStore;
@@ -32,14 +33,16 @@
 mod check;
 mod config;
 mod engine;
+mod seal;
 mod session;
 mod store;
 mod transit;
 mod wire;
 
-pub use config::{Config, EngineConfig, Login, Method, Secret, Server, Source, Transit, Version};
+pub use config::{Config, EngineConfig, Login, Method, SealConfig, Secret, Server, Source, Transit, Version};
 pub use engine::TransitEngine;
 pub use kes_keystore::http::Tls;
+pub use seal::TransitSeal;
 pub use store::Store;
 
 use kes_keystore::Error;
@@ -59,4 +62,13 @@ pub async fn connect(config: Config) -> Result<Store, Error> {
 /// As [`connect`].
 pub async fn connect_engine(config: EngineConfig) -> Result<TransitEngine, Error> {
     TransitEngine::connect(config).await
+}
+
+/// Logs in and takes a transit key to wrap the root key of a [sealed store](kes_keystore::sealed) with. Needs a tokio
+/// runtime that outlives it. The login is given back when it is dropped.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_seal(config: SealConfig) -> Result<TransitSeal, Error> {
+    TransitSeal::connect(config).await
 }

@@ -92,7 +92,8 @@ impl Default for Settings {
 /// Keys by name, cached over a store. A clone is a handle to the same cache.
 ///
 /// Callers may live on any runtime; fetches, changes and timers run on the one the cache was made on. When the last
-/// handle is dropped, timers stop and the keys are wiped as soon as nobody uses them.
+/// handle is dropped and the last change has ended, timers stop, the keys are wiped as soon as nobody uses them, and the
+/// store is [closed](KeyStore::close), unless somebody else holds it.
 #[derive(Clone)]
 pub struct Cache {
     shared: Arc<Shared>,
@@ -297,6 +298,11 @@ impl Cache {
         self.shared.mutations.settled().await;
     }
 
+    /// Closes the store, at shutdown: a cache that is merely dropped closes it in the background.
+    pub async fn close(&self) {
+        self.shared.calls.close().await;
+    }
+
     /// The store beneath.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn KeyStore> {
@@ -431,6 +437,7 @@ impl Drop for Shared {
         for task in self.tasks.get().into_iter().flatten() {
             task.abort();
         }
+        self.calls.retire(&self.runtime);
     }
 }
 

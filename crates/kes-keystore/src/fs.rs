@@ -74,11 +74,25 @@ impl Store {
         Self::open_on(Box::new(Os), path.into()).await
     }
 
+    /// As [`Store::open`], for a directory that is there, and without changing anything.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if it is missing or no directory.
+    pub async fn look(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let store = Self::over(Box::new(Os), path.into());
+        store.status().await?;
+        Ok(store)
+    }
+
     pub(crate) async fn open_on(files: Box<dyn FileSystem>, path: PathBuf) -> Result<Self, Error> {
-        let directory = Arc::new(Directory { path, files, turns: Turns::default() });
-        let store = Self { directory, threads: Arc::new(Semaphore::new(THREADS)) };
+        let store = Self::over(files, path);
         store.run(Operation::Status, Directory::open).await?;
         Ok(store)
+    }
+
+    fn over(files: Box<dyn FileSystem>, path: PathBuf) -> Self {
+        let directory = Arc::new(Directory { path, files, turns: Turns::default() });
+        Self { directory, threads: Arc::new(Semaphore::new(THREADS)) }
     }
 
     /// Runs blocking work off the runtime's own threads.

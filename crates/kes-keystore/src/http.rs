@@ -117,6 +117,38 @@ pub fn tls_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
     }
 }
 
+/// The roots to trust as PEM text, for an SDK that has a TLS set-up of its own: those of a file or folder, else the system's.
+/// What cannot be a root is left out, as the bundles of systems hold some.
+///
+/// # Errors
+/// [`SetupError::File`], [`SetupError::Content`].
+pub fn root_certificates(ca: Option<&Path>) -> Result<String, SetupError> {
+    let mut found = Vec::new();
+    match ca {
+        None => found.extend(rustls_native_certs::load_native_certs().certs),
+        Some(ca) => {
+            for file in files(ca)? {
+                found.extend(certificates(&file)?);
+            }
+        }
+    }
+    found.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+    if let (Some(ca), true) = (ca, found.is_empty()) {
+        return Err(SetupError::Content { path: ca.to_owned(), problem: "holds no certificate that can be trusted" });
+    }
+    let mut text = String::new();
+    for certificate in found {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = kes_crypto::base64::encode(&certificate);
+        for start in (0..encoded.len()).step_by(64) {
+            text.push_str(&encoded[start..encoded.len().min(start + 64)]);
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    Ok(text)
+}
+
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, SetupError> {
     let mut roots = RootCertStore::empty();
     let Some(ca) = ca else {

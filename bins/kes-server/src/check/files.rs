@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use kes_config::keystore::{Backend, VaultAuth, VaultToken};
+use kes_config::keystore::{Backend, Seal, VaultAuth, VaultToken};
 use kes_config::{ClientAuth, Inspection, Tls};
 use kes_crypto::rfc3339;
 use kes_identity::pem::{self, Facts};
+use rustix::fs::Access;
 use time::{Duration, OffsetDateTime};
 
 use super::report::Report;
-use crate::tls_files;
+use crate::{renew, tls_files};
 
 /// How long before its end a certificate is warned about.
 const SOON: Duration = Duration::days(30);
@@ -46,8 +47,13 @@ fn certificate(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDat
     let chain = pem::read(&tls.cert).and_then(|text| pem::certificates(&text)).unwrap_or_default();
     let chain: Vec<Facts> = chain.iter().filter_map(|certificate| pem::facts(certificate).ok()).collect();
     let place = || file.place("tls.cert");
-    for facts in &chain {
-        dates(report, file, "tls.cert", &tls.cert, facts, now);
+    let is_renewed = is_renewed(report, file, tls, now);
+    for (at, facts) in chain.iter().enumerate() {
+        // The server renews its own before, or else at the next start.
+        if at > 0 || !is_renewed {
+            expiry(report, file, ("tls.cert", RENEW), &tls.cert, facts, now);
+        }
+        beginning(report, file, "tls.cert", &tls.cert, facts, now);
     }
     let Some(leaf) = chain.first() else { return };
     if !leaf.usages.is_empty() && !leaf.usages.iter().any(|usage| usage == "serverAuth" || usage == "any") {
@@ -83,21 +89,47 @@ fn certificate(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDat
     }
 }
 
-fn dates(report: &mut Report, file: &Inspection, key: &str, path: &Path, facts: &Facts, now: OffsetDateTime) {
-    let (subject, path) = (&facts.subject, path.display());
-    let left = facts.not_after - now;
-    let hint = "renew it; a changed file is taken up within seconds, without a restart";
-    if left.is_negative() {
-        let when = rfc3339::format(facts.not_after);
-        report.warn(file.place(key), format!("the certificate '{subject}' in {path} has expired on {when}"), hint);
-    } else if left < SOON {
-        let (days, when) = (left.whole_days(), rfc3339::format(facts.not_after));
-        let text = format!("the certificate '{subject}' in {path} expires in {days} days, on {when}");
-        report.warn(file.place(key), text, hint);
+/// Whether the server renews its certificate itself.
+fn is_renewed(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDateTime) -> bool {
+    let Some(renew) = &tls.renew else { return false };
+    if let Some(error) = renew::fault(tls, &|key, text, hint| file.refuse(key, text, hint), now) {
+        report.warn(error.place().cloned(), error.message(), error.advice().unwrap_or_default());
+        return false;
     }
+    for facts in pem::ca_path(&renew.ca).unwrap_or_default().iter().filter_map(|found| pem::facts(found).ok()) {
+        let hint = "make a new one, and give its certificate to every client";
+        expiry(report, file, ("tls.renew.ca", hint), &renew.ca, &facts, now);
+    }
+    true
+}
+
+const RENEW: &str = "renew it; a changed file is taken up within seconds, without a restart";
+
+/// Warns about `key`, with `hint`.
+fn expiry(
+    report: &mut Report,
+    file: &Inspection,
+    (key, hint): (&str, &str),
+    path: &Path,
+    facts: &Facts,
+    now: OffsetDateTime,
+) {
+    let (subject, path, when) = (&facts.subject, path.display(), rfc3339::format(facts.not_after));
+    let left = facts.not_after - now;
+    let text = if left.is_negative() {
+        format!("the certificate '{subject}' in {path} has expired on {when}")
+    } else if left < SOON {
+        format!("the certificate '{subject}' in {path} expires in {} days, on {when}", left.whole_days())
+    } else {
+        return;
+    };
+    report.warn(file.place(key), text, hint);
+}
+
+fn beginning(report: &mut Report, file: &Inspection, key: &str, path: &Path, facts: &Facts, now: OffsetDateTime) {
     if facts.not_before > now {
-        let when = rfc3339::format(facts.not_before);
-        let text = format!("the certificate '{subject}' in {path} is not valid before {when}");
+        let (subject, when) = (&facts.subject, rfc3339::format(facts.not_before));
+        let text = format!("the certificate '{subject}' in {} is not valid before {when}", path.display());
         report.warn(file.place(key), text, "set the clock of this machine right, or make the certificate anew");
     }
 }
@@ -112,7 +144,8 @@ fn authorities(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDat
         }
     };
     for facts in found.iter().filter_map(|certificate| pem::facts(certificate).ok()) {
-        dates(report, file, "tls.ca", path, &facts, now);
+        expiry(report, file, ("tls.ca", RENEW), path, &facts, now);
+        beginning(report, file, "tls.ca", path, &facts, now);
         if !facts.is_ca {
             report.warn(
                 file.place("tls.ca"),
@@ -134,6 +167,8 @@ fn authorities(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDat
 fn private_files(file: &Inspection) -> Vec<(&'static str, PathBuf)> {
     let mut files = Vec::new();
     files.extend(file.sections.tls.as_ref().map(|tls| ("tls.key", tls.key.clone())));
+    let renew = file.sections.tls.as_ref().and_then(|tls| tls.renew.as_ref());
+    files.extend(renew.map(|renew| ("tls.renew.key", renew.key.clone())));
     let Some(store) = &file.sections.store else { return files };
     match store.backend() {
         Backend::Static(key) => files.extend(key.file.clone().map(|path| ("keystore.static.file", path))),
@@ -145,7 +180,16 @@ fn private_files(file: &Inspection) -> Vec<(&'static str, PathBuf)> {
         }
         _ => {}
     }
-    files.extend(store.seal().and_then(|seal| seal.key_file.clone()).map(|path| ("keystore.seal.key_file", path)));
+    for (setting, path) in store.seal().map(Seal::files).unwrap_or_default() {
+        files.extend(match setting {
+            "passphrase_file" => Some(("keystore.seal.passphrase_file", path)),
+            "key_file" => Some(("keystore.seal.key_file", path)),
+            // systemd sees to the others.
+            _ => None,
+        });
+    }
+    let recovery = store.seal().and_then(|seal| seal.recovery.clone());
+    files.extend(recovery.map(|path| ("keystore.seal.recovery", path)));
     files
 }
 
@@ -174,14 +218,22 @@ fn world_readable(path: &Path) -> Option<u32> {
     }
 }
 
-/// The start makes the audit file, but not its folder.
+/// The start opens the audit file for writing. It makes the file, but not its folder.
 fn audit_file(report: &mut Report, file: &Inspection) {
     let Some(audit) = file.sections.log.as_ref().and_then(|log| log.audit_file.as_ref()) else { return };
     let folder = audit.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let text = match (audit.path.is_dir(), folder.is_dir()) {
-        (true, _) => format!("cannot open the audit log {}: is a directory", audit.path.display()),
-        (_, false) => format!("cannot open the audit log {}: no such file or directory", audit.path.display()),
+    let fault = match (audit.path.is_dir(), folder.is_dir()) {
+        (true, _) => "is a directory",
+        (_, false) => "no such file or directory",
+        _ if !is_writable(if audit.path.exists() { &audit.path } else { folder }) => "permission denied",
         _ => return,
     };
+    let text = format!("cannot open the audit log {}: {fault}", audit.path.display());
     report.error(&file.refuse("log.audit_file.path", text, "name a file in a folder that the server may write to"));
+}
+
+/// Whether this user may write there. Those who check as another user than the server's are told of their own rights.
+pub(super) fn is_writable(path: &Path) -> bool {
+    let access = if path.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
+    rustix::fs::access(path, access).is_ok()
 }

@@ -76,6 +76,7 @@ impl Check {
             report.modern = Some(modern.clone());
             access::check(&mut report, &file, self.minio);
             store::check(&mut report, &file);
+            store::check_seal(&mut report, &file, self.files);
             if self.files {
                 files::check(&mut report, &file, OffsetDateTime::now_utc());
                 Machine::this().check(&mut report, &file);

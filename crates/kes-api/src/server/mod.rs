@@ -164,7 +164,8 @@ impl Server {
         Handle(Arc::clone(&self.shared))
     }
 
-    /// Serves until [`Handle::shutdown`], then until requests in flight are answered and changes to the store are done.
+    /// Serves until [`Handle::shutdown`], then until requests in flight are answered, changes to the store are done and the
+    /// store is closed.
     ///
     /// # Errors
     /// The operating system's, if threads cannot be started.
@@ -180,6 +181,7 @@ impl Server {
         // A create whose client was answered "timeout" goes on in the cache.
         let keys = Arc::clone(&shared.state.load().keys);
         let _ = tokio::time::timeout(DETACHED, keys.settled()).await;
+        keys.close().await;
         // The last lines are written before anybody may exit, unless nobody takes them.
         let (done, written) = tokio::sync::oneshot::channel();
         std::thread::Builder::new().name("kes-log-end".to_owned()).spawn(move || {
@@ -215,7 +217,7 @@ impl Handle {
         &self.0.log
     }
 
-    /// Swaps the whole state. Requests in flight end on the old one; log streams end, so that their readers connect anew
+    /// Swaps the whole state. Requests in flight end on the old one, whose store is closed then, if it is another; log streams end, so that their readers connect anew
     /// under the new rules. Changes of policies over the API end too; they are returned, and the log names them.
     pub fn reload(&self, state: State) -> Dropped {
         let logs = state.settings.logs;

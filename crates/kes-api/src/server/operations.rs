@@ -2,7 +2,10 @@
 //!
 //! The handlers translate between these and HTTP; another dialect would call the same functions.
 
+use std::sync::Arc;
+
 use kes_crypto::{DataKey, KeyType, KeyVersion, Plaintext, static_key};
+use kes_keystore::cache::Remote;
 use kes_keystore::{Cache, KeyName};
 use time::OffsetDateTime;
 
@@ -31,12 +34,26 @@ pub(super) enum Error {
 
 impl From<kes_keystore::Error> for Error {
     fn from(error: kes_keystore::Error) -> Self {
-        Self::Store(error)
+        match error {
+            kes_keystore::Error::NotAuthentic => Self::NotAuthentic,
+            error => Self::Store(error),
+        }
     }
 }
 
-/// Makes a key with fresh random material.
+/// A key to work with.
+pub(super) enum Key {
+    /// It is here.
+    Held(Arc<KeyVersion>),
+    /// It never is: an engine works with it for us.
+    Remote(Remote),
+}
+
+/// Makes a key with fresh random material, or has the engine make one.
 pub(super) async fn create(keys: &Cache, name: &KeyName, caller: &str) -> Result<(), Error> {
+    if let Some(engine) = keys.engine() {
+        return Ok(engine.create(name).await?);
+    }
     let key = KeyVersion::generate(KeyType::preferred(), OffsetDateTime::now_utc(), caller).map_err(Error::Crypto)?;
     Ok(keys.create(name, key).await?)
 }

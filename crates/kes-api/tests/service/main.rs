@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod changes;
+mod engine;
 mod faults;
 mod http1;
 mod http2;

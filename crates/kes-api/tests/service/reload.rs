@@ -1,17 +1,22 @@
 //! Reloads: what stays, what goes, and what is told of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kes_api::server::{Settings, State};
-use kes_keystore::{Cache, cache, memory};
+use kes_keystore::{Cache, Error, KeyName, KeyStore, Page, Status, Value, cache, memory};
+use tokio::sync::Notify;
 
-use crate::support::{Mood, Payload, Policies, Rig, role, soon};
+use crate::support::{Mood, Payload, Policies, Rig, Scripted, role, soon};
 
 impl Rig {
     /// Another store, empty, behind a cache of its own.
     fn elsewhere(&self) -> State {
-        let keys = Cache::new(Arc::new(memory::Store::default()), cache::Settings::default());
+        self.over(Cache::new(Arc::new(memory::Store::default()), cache::Settings::default()))
+    }
+
+    fn over(&self, keys: Cache) -> State {
         State::new(
             role("admin").identity().as_str(),
             Policies::default().build(),
@@ -70,6 +75,76 @@ async fn what_was_in_force_before_is_closed() {
     .await;
     assert!(old.strong_count() <= 1, "the rig's own");
     rig.stop().await;
+}
+
+/// The rig's kind of store, and how often it was closed.
+struct Closable(Arc<Scripted>, Arc<Closes>);
+
+#[derive(Default)]
+struct Closes(AtomicUsize, Notify);
+
+#[async_trait::async_trait]
+impl KeyStore for Closable {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    async fn status(&self) -> Result<Status, Error> {
+        self.0.status().await
+    }
+
+    async fn create(&self, name: &KeyName, value: &[u8]) -> Result<(), Error> {
+        self.0.create(name, value).await
+    }
+
+    async fn get(&self, name: &KeyName) -> Result<Value, Error> {
+        assert_eq!(self.1.0.load(Ordering::SeqCst), 0, "closed under a request's hands");
+        self.0.get(name).await
+    }
+
+    async fn delete(&self, name: &KeyName) -> Result<(), Error> {
+        self.0.delete(name).await
+    }
+
+    async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error> {
+        self.0.list(prefix, from, limit).await
+    }
+
+    async fn close(&self) {
+        self.1.0.fetch_add(1, Ordering::SeqCst);
+        self.1.1.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_store_is_closed_when_its_last_request_has_ended_or_the_server_has() {
+    let rig = Rig::start(|_| ());
+    let closes = [(); 2].map(|()| Arc::new(Closes::default()));
+    let count = |index: usize| closes[index].0.load(Ordering::SeqCst);
+    let over = |index: usize| {
+        let store = Arc::new(Closable(Arc::clone(&rig.store), Arc::clone(&closes[index])));
+        rig.over(Cache::new(store, cache::Settings::default()))
+    };
+    rig.handle.reload(over(0));
+    let client = rig.client_h2(&role("admin")).await;
+    client.create("my-key").await.ok();
+    rig.store.set(Mood::Held);
+    let describe = tokio::spawn({
+        let client = client.clone();
+        async move { client.get("/v1/key/describe/my-key").await }
+    });
+    rig.store.holds(1).await;
+    rig.handle.reload(over(1));
+    client.get("/version").await.ok();
+    assert_eq!(count(0), 0, "a request is under way there");
+    rig.store.release();
+    describe.await.unwrap().ok();
+    soon("the end of the old store", closes[0].1.notified()).await;
+    client.get("/v1/key/describe/my-key").await.ok();
+    drop(client);
+    assert_eq!((count(0), count(1)), (1, 0));
+    rig.stop().await;
+    assert_eq!((count(0), count(1)), (1, 1), "once each, and before the server's end");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `keystore.seal`: what wraps the values of whichever store stands beside it.
 
+use super::unseal::{fingerprint, secret_path};
 use super::vault::check_pair;
 use super::{AwsKms, AzureLogin, ClientTls, Endpoint, Missing, VaultLogin};
 use crate::secret::Secret;
@@ -32,6 +33,26 @@ pub struct Seal {
     pub vault: Option<SealVault>,
     /// Where systemd puts credentials: `CREDENTIALS_DIRECTORY`.
     pub(super) credentials: Option<PathBuf>,
+    /// What the files that hold keys held when this was read, as a hash.
+    pub(super) content: u64,
+}
+
+impl Seal {
+    /// The files that hold keys and passphrases, by their settings; the recovery key is not among them.
+    #[must_use]
+    pub fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        let passphrase = self.passphrase_file.as_deref().map(|path| ("passphrase_file", secret_path(path)));
+        let key = self.key_file.as_deref().map(|path| ("key_file", secret_path(path)));
+        let credential = self.credential.as_ref().zip(self.credentials.as_ref());
+        let credential = credential.map(|(name, folder)| ("credential", folder.join(name)));
+        passphrase.into_iter().chain(key).chain(credential).collect()
+    }
+
+    /// Whether the credential that it names is out of reach, because this process is none of systemd's services.
+    #[must_use]
+    pub fn lacks_credentials(&self) -> bool {
+        self.credential.is_some() && self.credentials.is_none()
+    }
 }
 
 /// `keystore.seal.aws`, with the keys of `keystore.aws.kms`.
@@ -92,7 +113,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
         let hint = "write the name from 'LoadCredential=<name>:<path>' of the systemd unit";
         return Err(section.refuse(error.hint(hint)));
     }
-    Ok(Some(Seal {
+    let mut seal = Seal {
         store,
         passphrase,
         passphrase_file,
@@ -104,7 +125,10 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
         azure,
         vault,
         credentials,
-    }))
+        content: 0,
+    };
+    seal.content = fingerprint(&seal.files().into_iter().map(|(_, path)| path).collect::<Vec<_>>());
+    Ok(Some(seal))
 }
 
 fn read_azure(section: &Section<'_>) -> Result<SealAzure, Refused> {

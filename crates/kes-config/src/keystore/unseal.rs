@@ -1,13 +1,14 @@
 //! Opening a store through its seal: where the sealing keys come from, and what is said when none fits.
 
-use super::{Backend, Seal, Store};
+use super::{Backend, Seal, Store, VaultMode, chain};
 use crate::error::{Error, ErrorKind, Place, io_words};
-use kes_keystore::KeyStore;
 use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
+use kes_keystore::{KeyStore, fs};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use zeroize::Zeroizing;
 
 /// Where Docker, Podman and Kubernetes put secrets.
@@ -25,9 +26,74 @@ impl Store {
     /// this release has not.
     pub async fn sealing_keys(&self) -> Result<Vec<SealingKey>, Error> {
         let Some(seal) = &self.seal else { return Ok(Vec::new()) };
-        let mut keys = self.configured_keys(seal).await?;
+        match self.gather(seal).await? {
+            (keys, Some(absent)) if keys.is_empty() => Err(absent),
+            (keys, _) => Ok(keys),
+        }
+    }
+
+    /// The keys to try, and why one in another system is not among them: another slot may open the store as well.
+    async fn gather(&self, seal: &Seal) -> Result<(Vec<SealingKey>, Option<Error>), Error> {
+        let (mut keys, mut absent) = (self.keys_here(seal)?, None);
+        match self.remote_keys(seal).await {
+            Ok(remote) => keys.extend(remote),
+            Err(error) => absent = Some(error),
+        }
         keys.extend(self.recovery_key(seal)?);
-        Ok(keys)
+        Ok((keys, absent))
+    }
+
+    /// All that keeps `keystore.seal` from being used, as far as that can be told without the store: files that cannot be
+    /// read or hold no key, and a store that has nothing to seal.
+    #[must_use]
+    pub fn seal_faults(&self) -> Vec<Error> {
+        let Some(seal) = &self.seal else { return Vec::new() };
+        let keys = self.local_keys(seal).into_iter().filter_map(Result::err);
+        self.nothing_to_seal().into_iter().chain(keys).chain(self.recovery_key(seal).err()).collect()
+    }
+
+    /// Whether the files that hold the keys of `keystore.seal` had the same content when the two were read.
+    /// [`Store::same_as`] tells whether the sections say the same.
+    #[must_use]
+    pub fn same_sealing_keys(&self, other: &Self) -> bool {
+        self.seal.as_ref().map(|seal| seal.content) == other.seal.as_ref().map(|seal| seal.content)
+    }
+
+    /// Opens the store as [`Store::open`] does, but changes nothing: a store that is not sealed yet stays so, and what a
+    /// killed server has left behind is left there. `None` if the store's directory is not there.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn look(&self) -> Result<Option<Look>, Error> {
+        let inner: Arc<dyn KeyStore> = match &self.backend {
+            Backend::Fs(fs) if !fs.path.exists() => return Ok(None),
+            Backend::Fs(fs) if fs.path.is_dir() => match fs::Store::look(&fs.path).await {
+                Ok(store) => Arc::new(store),
+                Err(_) => self.open_beneath().await?,
+            },
+            _ => self.open_beneath().await?,
+        };
+        let Some(seal) = &self.seal else { return Ok(Some(Look { store: inner, is_to_be_sealed: false })) };
+        let looked = self.look_sealed(seal, &inner).await;
+        if looked.is_err() {
+            inner.close().await;
+        }
+        looked.map(Some)
+    }
+
+    async fn look_sealed(&self, seal: &Seal, inner: &Arc<dyn KeyStore>) -> Result<Look, Error> {
+        if let Some(error) = self.nothing_to_seal() {
+            return Err(error);
+        }
+        match sealed::Store::open(Arc::clone(inner), self.sealing_keys().await?).await {
+            Err(sealed::Error::NotSealed { .. }) if seal.store.is_none() => {
+                Ok(Look { store: Arc::clone(inner), is_to_be_sealed: true })
+            }
+            opened => {
+                let store = Arc::new(self.expected(seal, inner.as_ref(), opened)?);
+                Ok(Look { store, is_to_be_sealed: false })
+            }
+        }
     }
 
     /// Seals the store beneath by the keys that `keystore.seal` names, and by the recovery key if one is given or
@@ -50,38 +116,72 @@ impl Store {
     #[must_use]
     pub fn seal_error(&self, error: sealed::Error) -> Error {
         let hint = hint(&error);
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        let error = Error::new(ErrorKind::Store, text).at(self.seal_place("")).because(error);
+        let error = Error::new(ErrorKind::Store, chain(&error)).at(self.seal_place("")).because(error);
         if hint.is_empty() { error } else { error.hint(hint) }
     }
 
+    fn nothing_to_seal(&self) -> Option<Error> {
+        let why = match &self.backend {
+            Backend::Static(_) => "'keystore.static' is one key from the configuration, stored nowhere",
+            Backend::Vault(vault) if vault.mode == VaultMode::Engine => "with 'mode: engine' keys never leave Vault",
+            _ => return None,
+        };
+        let text = format!("there is nothing to seal: {why}");
+        Some(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"))
+    }
+
     pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {
-        if matches!(self.backend, Backend::Static(_)) {
-            let text = "there is nothing to seal: 'keystore.static' is one key from the configuration, stored nowhere";
-            return Err(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"));
+        if let Some(error) = self.nothing_to_seal() {
+            return Err(error);
         }
         // The keys first: without them not even a folder is made.
-        let keys = self.sealing_keys().await?;
+        let (keys, absent) = self.gather(seal).await?;
+        let absent = match absent {
+            Some(absent) if keys.is_empty() => return Err(absent),
+            absent => absent,
+        };
         let inner = self.open_beneath().await?;
-        let mut opened = sealed::Store::open(Arc::clone(&inner), keys).await;
+        let opened = self.unseal(seal, &inner, (keys, absent)).await;
+        if opened.is_err() {
+            inner.close().await;
+        }
+        opened
+    }
+
+    /// `absent` tells why a key is not among those to try.
+    async fn unseal(
+        &self,
+        seal: &Seal,
+        inner: &Arc<dyn KeyStore>,
+        (keys, absent): (Vec<SealingKey>, Option<Error>),
+    ) -> Result<sealed::Store, Error> {
+        let mut opened = sealed::Store::open(Arc::clone(inner), keys).await;
+        if let (Err(sealed::Error::WrongKey { .. }), Some(absent)) = (&opened, absent) {
+            return Err(absent);
+        }
         if let (Err(sealed::Error::NotSealed { .. }), None) = (&opened, &seal.store) {
-            let sealed = match self.seal_by(seal, Arc::clone(&inner), None).await {
+            let sealed = match self.seal_by(seal, Arc::clone(inner), None).await {
                 Ok(unlocked) => Some(unlocked.table().store),
                 // Another server was quicker.
                 Err(error) if is_sealed_already(&error) => None,
                 Err(error) => return Err(error),
             };
-            opened = sealed::Store::open(Arc::clone(&inner), self.sealing_keys().await?).await;
+            opened = sealed::Store::open(Arc::clone(inner), self.sealing_keys().await?).await;
             opened = opened.map(|store| match sealed {
                 Some(id) => store.with_notice(format!("the key store is sealed from now on; its id is {id}")),
                 None => store,
             });
         }
+        self.expected(seal, inner.as_ref(), opened)
+    }
+
+    /// The store, if it is the one that `keystore.seal.store` names.
+    fn expected(
+        &self,
+        seal: &Seal,
+        inner: &dyn KeyStore,
+        opened: Result<sealed::Store, sealed::Error>,
+    ) -> Result<sealed::Store, Error> {
         let found = match (&opened, &seal.store) {
             (Ok(store), Some(expected)) if store.id() != *expected => Some(format!("it is the store {}", store.id())),
             (Err(sealed::Error::NotSealed { .. }), Some(_)) => Some("it is not sealed".to_owned()),
@@ -148,49 +248,86 @@ impl Store {
         for (name, there) in
             [("aws", seal.aws.is_some()), ("azure", seal.azure.is_some()), ("vault", seal.vault.is_some())]
         {
-            if there {
+            let can = name == "vault" && cfg!(feature = "vault");
+            if there && !can {
                 let error = Error::new(ErrorKind::Unsupported, format!("this release has no 'seal.{name}' support"));
-                return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file or credential"));
+                return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file, credential or vault"));
             }
         }
         Ok(())
     }
 
+    /// What a store is sealed with: every key that is named.
     async fn configured_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
+        let mut keys = self.keys_here(seal)?;
+        keys.extend(self.remote_keys(seal).await?);
+        Ok(keys)
+    }
+
+    fn keys_here(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
         self.supported_seal(seal)?;
+        self.local_keys(seal).into_iter().collect()
+    }
+
+    /// The keys that stand in the configuration or in files of this machine.
+    fn local_keys(&self, seal: &Seal) -> Vec<Result<SealingKey, Error>> {
         let mut keys = Vec::new();
         if let Some(text) = &seal.passphrase {
             let key = SealingKey::passphrase("keystore.seal.passphrase", text.expose().as_bytes());
-            keys.push(key.map_err(|invalid| self.invalid("passphrase", &invalid))?);
+            keys.push(key.map_err(|invalid| self.invalid("passphrase", &invalid)));
         }
         if let Some(path) = &seal.passphrase_file {
             let path = secret_path(path);
-            let content = self.read("passphrase_file", &path)?;
-            let key = SealingKey::passphrase(path.display().to_string(), &content);
-            keys.push(key.map_err(|invalid| self.invalid("passphrase_file", &invalid))?);
+            keys.push(self.read("passphrase_file", &path).and_then(|content| {
+                let key = SealingKey::passphrase(path.display().to_string(), &content);
+                key.map_err(|invalid| self.invalid("passphrase_file", &invalid))
+            }));
         }
         if let Some(text) = &seal.key {
             let key = SealingKey::key_from("keystore.seal.key", text.expose().as_bytes());
-            keys.push(key.map_err(|invalid| self.invalid("key", &invalid))?);
+            keys.push(key.map_err(|invalid| self.invalid("key", &invalid)));
         }
         if let Some(path) = &seal.key_file {
-            keys.push(self.key_in("key_file", &secret_path(path))?);
+            keys.push(self.key_in("key_file", &secret_path(path)));
         }
         if let Some(name) = &seal.credential {
-            let Some(directory) = &seal.credentials else {
-                let text = format!("there is no credential '{name}': CREDENTIALS_DIRECTORY is not set");
-                let error = Error::new(ErrorKind::Store, text).at(self.seal_place("credential"));
-                return Err(error.hint(format!("write 'LoadCredential={name}:<path>' in the systemd unit")));
-            };
-            keys.push(self.key_in("credential", &directory.join(name))?);
+            keys.push(match &seal.credentials {
+                Some(directory) => self.key_in("credential", &directory.join(name)),
+                None => {
+                    let text = format!("there is no credential '{name}': CREDENTIALS_DIRECTORY is not set");
+                    let error = Error::new(ErrorKind::Store, text).at(self.seal_place("credential"));
+                    Err(error.hint(format!("write 'LoadCredential={name}:<path>' in the systemd unit")))
+                }
+            });
+        }
+        keys
+    }
+
+    /// The keys that wrap in another system, which is asked for them.
+    #[cfg_attr(not(feature = "vault"), expect(unused_mut, unused_variables, reason = "there is no such system then"))]
+    async fn remote_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
+        let mut keys = Vec::new();
+        #[cfg(feature = "vault")]
+        if let Some(vault) = &seal.vault {
+            let seal = super::connect_vault::seal(vault).await.map_err(|cause| self.no_seal("vault", cause))?;
+            keys.push(SealingKey::external("keystore.seal.vault", seal));
         }
         Ok(keys)
+    }
+
+    #[cfg(feature = "vault")]
+    fn no_seal(&self, kind: &str, cause: kes_keystore::Error) -> Error {
+        let hint = "nothing was changed; try again when it answers, or name another key that opens the store";
+        Error::new(ErrorKind::Store, chain(&cause)).at(self.seal_place(kind)).because(cause).hint(hint)
     }
 
     fn recovery_key(&self, seal: &Seal) -> Result<Option<SealingKey>, Error> {
         let Some(path) = seal.recovery.as_ref().filter(|path| path.exists()) else { return Ok(None) };
         let content = self.read("recovery", path)?;
-        let invalid = |text: String| Error::new(ErrorKind::Store, text).at(self.seal_place("recovery"));
+        let invalid = |text: String| {
+            let error = Error::new(ErrorKind::Store, text).at(self.seal_place("recovery"));
+            error.hint("name the file of the recovery key; to have it written anew, a file that is not there")
+        };
         let text = std::str::from_utf8(&content).map_err(|_| invalid(format!("{} is no text", path.display())))?;
         let key = RecoveryKey::parse(text).map_err(|problem| invalid(format!("{}: {problem}", path.display())))?;
         Ok(Some(SealingKey::recovery(path.display().to_string(), key)))
@@ -207,7 +344,8 @@ impl Store {
         let read = std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET_LEN + 1).read_to_end(&mut content));
         let refuse = |words: &str| {
             let text = format!("the sealing key cannot be read from {}: {words}", path.display());
-            Error::new(ErrorKind::Store, text).at(self.seal_place(setting))
+            let error = Error::new(ErrorKind::Store, text).at(self.seal_place(setting));
+            error.hint("name a file that the user who runs the server can read")
         };
         match read {
             Ok(len) if len as u64 > MAX_SECRET_LEN => Err(refuse("the file is longer than 64 KiB")),
@@ -229,12 +367,33 @@ impl Store {
     }
 }
 
+/// What [`Store::look`] found.
+#[non_exhaustive]
+pub struct Look {
+    /// The store; beneath the seal, if that is not there yet.
+    pub store: Arc<dyn KeyStore>,
+    /// Whether opening it would seal it.
+    pub is_to_be_sealed: bool,
+}
+
+/// A keyed hash of the content of files; meaningful within one process.
+pub(super) fn fingerprint(files: &[PathBuf]) -> u64 {
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let content = |path: &PathBuf| {
+        let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_LEN as usize));
+        let file = std::fs::File::open(path).ok()?;
+        file.take(MAX_SECRET_LEN).read_to_end(&mut content).ok()?;
+        Some(STATE.hash_one(&*content))
+    };
+    STATE.hash_one(files.iter().map(content).collect::<Vec<_>>())
+}
+
 fn recovery_slot(key: RecoveryKey) -> NewSlot {
     NewSlot::of(SealingKey::recovery("recovery key", key))
 }
 
 /// A path, or the name of a secret of the container.
-fn secret_path(path: &Path) -> PathBuf {
+pub(super) fn secret_path(path: &Path) -> PathBuf {
     let is_name = path.components().count() == 1 && path.parent() == Some(Path::new(""));
     if is_name && !path.exists() { Path::new(SECRETS).join(path) } else { path.to_owned() }
 }

@@ -57,8 +57,8 @@ pub enum VaultMode {
 pub struct Transit {
     /// The mount path. Default `transit`.
     pub engine: String,
-    /// The name of the key.
-    pub key: String,
+    /// The name of the key. Always there, unless keys never leave the Vault: then each key has its own.
+    pub key: Option<String>,
 }
 
 /// A way to log in, and where.
@@ -126,6 +126,9 @@ pub enum VaultToken {
 
 const PREFIX: &str = "kesconf: invalid vault keystore";
 
+/// How often the seal status is asked for, unless `status.ping` says otherwise.
+pub(super) const PING: Duration = Duration::from_secs(15);
+
 pub(super) fn read(section: &Section<'_>) -> Result<Backend, Refused> {
     let text = |key, default: &str| section.filled_string(key).unwrap_or_else(|| default.to_owned());
     let endpoint = section.filled_string("endpoint").map(Endpoint::new);
@@ -140,7 +143,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Backend, Refused> {
     let missing = Missing { section, prefix: PREFIX };
     let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified");
     let login = VaultLogin::read(section, namespace.as_deref(), PREFIX);
-    let transit = Transit::read(section);
+    let transit = Transit::read(section, mode.as_ref().is_ok_and(|mode| *mode == Some(VaultMode::Engine)));
     let pair = check_pair(&client_tls, &tls, PREFIX);
     let version = match version.as_ref().map(Text::as_str) {
         None | Some("v1") => VaultVersion::V1,
@@ -152,14 +155,14 @@ pub(super) fn read(section: &Section<'_>) -> Result<Backend, Refused> {
     };
     pair?;
     let (endpoint, login, transit) = (endpoint?, login?, transit?);
-    let ping = ping.unwrap_or(Duration::from_secs(15));
+    let ping = ping.unwrap_or(PING);
     let mode = mode?.unwrap_or(VaultMode::Store);
     let vault = Vault { endpoint, engine, version, namespace, prefix, transit, login, tls: client_tls, ping, mode };
     Ok(Backend::Vault(Box::new(vault)))
 }
 
 impl Transit {
-    fn read(vault: &Section<'_>) -> Result<Option<Self>, Refused> {
+    fn read(vault: &Section<'_>, is_engine: bool) -> Result<Option<Self>, Refused> {
         let section = vault.block("transit");
         let engine = section.filled_string("engine").unwrap_or_else(|| "transit".to_owned());
         let key = section.filled_string("key");
@@ -167,7 +170,16 @@ impl Transit {
             return Ok(None);
         }
         let missing = Missing { section: &section, prefix: PREFIX };
-        let key = missing.need(key, "key", "invalid transit config: no key name specified")?;
+        let key = match (key, is_engine) {
+            (Some(key), true) => {
+                let text = "'mode: engine' gives each key a transit key of its own; this one is not used";
+                let hint = "remove it; 'keystore.vault.prefix' is what the names of keys begin with";
+                section.context().warn(section.place("key"), text.to_owned(), Some(hint.to_owned()));
+                Some(key)
+            }
+            (None, true) => None,
+            (key, false) => Some(missing.need(key, "key", "invalid transit config: no key name specified")?),
+        };
         Ok(Some(Self { engine, key }))
     }
 }

@@ -180,7 +180,8 @@ async fn the_recovery_key_is_written_once_and_opens() {
     assert!(opened.notices()[0].starts_with("the store was opened with the recovery key"), "{:?}", opened.notices());
     works(opened).await;
     assert_eq!(std::fs::read_to_string(&paper).unwrap(), text);
-    std::fs::write(&paper, text.replace(|digit: char| digit == text.chars().next().unwrap(), "7")).unwrap();
+    let first = text.chars().next().unwrap();
+    std::fs::write(&paper, text.replace(first, if first == '7' { "8" } else { "7" })).unwrap();
     let error = refusal(&store(folder.path(), &forgotten, &[])).await;
     assert!(error.contains("the recovery key is mistyped: its checksum does not fit"), "{error}");
 }
@@ -250,4 +251,87 @@ async fn no_secret_is_shown() {
     assert!(!shown.contains("s3cr3t"), "{shown}");
     let unlocked = kes_keystore::sealed::Unlocked::open(store.open_beneath().await.unwrap(), &keys).await.unwrap();
     assert!(!format!("{unlocked:?} {:?}", unlocked.table()).contains("s3cr3t"));
+}
+
+/// `path: content` of everything below.
+fn listing(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        entries.map(|path| (path.display().to_string(), std::fs::read(&path).unwrap_or_default())).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn a_look_changes_nothing() {
+    let folder = folder();
+    let paper = folder.path().join("recovery.txt");
+    let config = store(folder.path(), &format!("passphrase: p, recovery: {}", paper.display()), &[]);
+    assert!(config.look().await.unwrap().is_none(), "there is no directory");
+    assert_eq!(listing(folder.path()), []);
+
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join("old"), OLD).unwrap();
+    std::fs::write(keys.join(".kes-create-0123456789abcdef.tmp"), "of a killed server").unwrap();
+    let before = listing(&keys);
+    let look = config.look().await.unwrap().unwrap();
+    assert!(look.is_to_be_sealed);
+    look.store.status().await.unwrap();
+    assert_eq!((listing(&keys), paper.exists()), (before, false), "not sealed because somebody looked");
+
+    config.open().await.unwrap();
+    let sealed = listing(&keys);
+    let look = config.look().await.unwrap().unwrap();
+    assert!(!look.is_to_be_sealed);
+    assert!(
+        look.store.notices()[0].contains("'kes seal migrate --config FILE' seals them"),
+        "{:?}",
+        look.store.notices()
+    );
+    for (seal, text) in [
+        ("passphrase: other", "is sealed under another key"),
+        ("passphrase: p, store: 00000000000000000000000000000000", "is not the sealed store"),
+        ("key_file: /no/such", "the sealing key cannot be read"),
+    ] {
+        let error = store(folder.path(), seal, &[]).look().await.map(|_| ()).unwrap_err();
+        assert!(error.message().contains(text), "{error}");
+    }
+    assert_eq!(listing(&keys), sealed);
+}
+
+#[test]
+fn everything_that_keeps_a_seal_from_opening_is_told_at_once() {
+    let folder = folder();
+    let short = folder.path().join("short");
+    std::fs::write(&short, "c2hvcnQ=").unwrap();
+    let seal = format!(
+        "passphrase: fine, passphrase_file: /no/such, key: c2hvcnQ=, key_file: {short}, credential: kes, recovery: {short}",
+        short = short.display()
+    );
+    let faults = store(folder.path(), &seal, &[]).seal_faults();
+    let keys: Vec<_> = faults.iter().map(|error| error.place().unwrap().key.as_str()).collect();
+    let expected = ["passphrase_file", "key", "key_file", "credential", "recovery"];
+    assert_eq!(keys, expected.map(|key| format!("keystore.seal.{key}")));
+    assert!(store(folder.path(), "passphrase: fine", &[]).seal_faults().is_empty());
+    let text = file_with(&[&format!("keystore: {{static: {{key: 'k:{KEY}'}}, seal: {{passphrase: p}}}}")]);
+    let faults = load(&text, &[]).unwrap().config.store.seal_faults();
+    assert!(faults[0].message().starts_with("there is nothing to seal"), "{faults:?}");
+}
+
+/// A reload must open the store anew when the key in the file is another one.
+#[test]
+fn a_changed_key_file_is_noticed() {
+    let folder = folder();
+    let path = folder.path().join("key");
+    let read = || store(folder.path(), &format!("key_file: {}", path.display()), &[]);
+    std::fs::write(&path, KEY).unwrap();
+    let (one, two) = (read(), read());
+    assert!(one.same_as(&two) && one.same_sealing_keys(&two));
+    std::fs::write(&path, "ab".repeat(32)).unwrap();
+    let three = read();
+    assert!(one.same_as(&three) && !one.same_sealing_keys(&three));
+    std::fs::remove_file(&path).unwrap();
+    assert!(!read().same_sealing_keys(&three));
+    assert!(store(folder.path(), "passphrase: p", &[]).same_sealing_keys(&store(folder.path(), "passphrase: p", &[])));
 }

@@ -1,10 +1,11 @@
 //! Calls of the store: each with a deadline, counted, and taken as a sign of the store's health.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
@@ -31,6 +32,9 @@ pub const BUCKETS: [Duration; 16] = [
     Duration::from_secs(10),
 ];
 
+/// Longest time that closing a store may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// What has become of the calls of one operation. Calls given up by whoever asked are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallStats {
@@ -52,6 +56,7 @@ pub(super) struct Calls {
     pub(super) health: Health,
     /// The last transport failure.
     last_failure: Mutex<Option<Error>>,
+    is_closed: AtomicBool,
     counters: [Counters; Operation::ALL.len()],
 }
 
@@ -65,7 +70,28 @@ struct Counters {
 
 impl Calls {
     pub(super) fn new(store: Arc<dyn KeyStore>) -> Self {
-        Self { store, health: Health::new(), last_failure: Mutex::new(None), counters: Default::default() }
+        Self {
+            store,
+            health: Health::new(),
+            last_failure: Mutex::new(None),
+            is_closed: AtomicBool::new(false),
+            counters: Default::default(),
+        }
+    }
+
+    /// Closes the store, once.
+    pub(super) async fn close(&self) {
+        if !self.is_closed.swap(true, Relaxed) {
+            close(&*self.store).await;
+        }
+    }
+
+    /// Closes the store in the background, unless that was done or somebody else holds it: nobody asks it any more.
+    pub(super) fn retire(&mut self, runtime: &Handle) {
+        if Arc::get_mut(&mut self.store).is_some() && !*self.is_closed.get_mut() {
+            let store = Arc::clone(&self.store);
+            runtime.spawn(async move { close(&*store).await });
+        }
     }
 
     /// Waits for a call of the store, at most until its deadline.
@@ -128,6 +154,11 @@ impl Calls {
             }
         })
     }
+}
+
+/// A store that does not answer cannot be given anything back.
+async fn close(store: &dyn KeyStore) {
+    let _ = timeout(CLOSE, store.close()).await;
 }
 
 impl Counters {

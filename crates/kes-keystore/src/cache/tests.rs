@@ -1,3 +1,4 @@
+mod closing;
 mod deadlines;
 mod engine;
 mod fake;

@@ -21,6 +21,13 @@ pub enum Error {
         store: String,
     },
 
+    /// The keys of the store never leave it: there is no value that could be sealed.
+    #[error("there is nothing to seal: the keys of {store} never leave it")]
+    NothingToSeal {
+        /// The store, as it describes itself.
+        store: String,
+    },
+
     /// None of the sealing keys opens a slot. The operator's fault.
     #[error("{store} is sealed under another key: no slot opens with {tried}")]
     WrongKey {

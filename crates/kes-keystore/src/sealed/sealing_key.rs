@@ -103,6 +103,12 @@ impl SealingKey {
         }
     }
 
+    pub(super) async fn close(&self) {
+        if let Secret::External(seal) = &self.secret {
+            seal.close().await;
+        }
+    }
+
     pub(super) fn secret(&self) -> &Secret {
         &self.secret
     }

@@ -59,11 +59,12 @@ impl Unlocked {
     ///
     /// # Errors
     /// [`Error::AlreadySealed`]; [`Error::TableMissing`] if there are sealed entries; [`Error::TooManySlots`], also for
-    /// none; [`Error::External`]; [`Error::Store`].
+    /// none; [`Error::NothingToSeal`]; [`Error::External`]; [`Error::Store`].
     pub async fn init(inner: Arc<dyn KeyStore>, slots: Vec<NewSlot>) -> Result<Self, Error> {
         if slots.is_empty() || slots.len() > MAX_SLOTS {
             return Err(Error::TooManySlots(MAX_SLOTS));
         }
+        check_sealable(inner.as_ref())?;
         let already = || Error::AlreadySealed { store: inner.describe() };
         swap::resume(inner.as_ref()).await?;
         if table::read(inner.as_ref()).await?.is_some() {
@@ -91,8 +92,10 @@ impl Unlocked {
     /// Opens a sealed store by any of these keys, and finishes a change that was interrupted.
     ///
     /// # Errors
-    /// [`Error::NotSealed`], [`Error::WrongKey`], [`Error::External`], [`Error::Damaged`], [`Error::Store`].
+    /// [`Error::NotSealed`], [`Error::WrongKey`], [`Error::External`], [`Error::Damaged`], [`Error::NothingToSeal`],
+    /// [`Error::Store`].
     pub async fn open(inner: Arc<dyn KeyStore>, keys: &[SealingKey]) -> Result<Self, Error> {
+        check_sealable(inner.as_ref())?;
         swap::resume(inner.as_ref()).await?;
         let stored = read(inner.as_ref()).await?;
         let (keys, opened_by) = unlock(&inner.describe(), &stored, keys).await?;
@@ -274,6 +277,14 @@ impl Unlocked {
 impl std::fmt::Debug for Unlocked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Unlocked({}, revision {})", self.inner.describe(), self.table.revision)
+    }
+}
+
+/// A store whose keys never leave it has no values.
+pub(super) fn check_sealable(inner: &dyn KeyStore) -> Result<(), Error> {
+    match inner.engine() {
+        Some(_) => Err(Error::NothingToSeal { store: inner.describe() }),
+        None => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::entry::{self, Broken};
 use super::keyring::{Keyring, to_hex};
-use super::slots::{read, unlock};
+use super::slots::{check_sealable, read, unlock};
 use super::table::{self, Entries};
 use super::{Error as SealError, SealingKey, swap, transfer};
 use crate::{Cause, Error, Kept, KeyName, KeyStore, Operation, Page, Promises, Status, Value};
@@ -44,8 +45,9 @@ impl Store {
     ///
     /// # Errors
     /// [`SealError::NotSealed`], [`SealError::WrongKey`], [`SealError::External`], [`SealError::Damaged`],
-    /// [`SealError::Store`].
+    /// [`SealError::NothingToSeal`], [`SealError::Store`].
     pub async fn open(inner: Arc<dyn KeyStore>, keys: Vec<SealingKey>) -> Result<Self, SealError> {
+        check_sealable(inner.as_ref())?;
         let state = State::open(inner.as_ref(), &keys).await?;
         Ok(Self { inner, keys, seal: ArcSwap::from_pointee(state), opening: Mutex::default(), notice: None })
     }
@@ -90,6 +92,56 @@ impl Store {
         let state = Arc::new(state);
         self.seal.store(Arc::clone(&state));
         Ok(state)
+    }
+
+    /// The value as this state of the store has it: sealed, unless the seal is being removed.
+    fn form_of_now(&self, state: &State, name: &KeyName, value: &[u8]) -> Result<Value, Error> {
+        if state.entries == Entries::Unsealing {
+            return Ok(Value::new(value.to_vec()));
+        }
+        let sealed = entry::seal(&state.keys, name, value).map_err(|cause| {
+            self.failed(Operation::Create, "the operating system's random generator fails", Some(Arc::new(cause)))
+        })?;
+        Ok(Value::new(sealed))
+    }
+
+    /// Gives a new entry the form of today, should the seal have been changed while the entry was on its way: who
+    /// changed it may have looked at all keys before this one was there, and forgets the root key of before. If the
+    /// table is the same after the entry was stored, whoever changes it later sees the entry.
+    async fn keep_up(
+        &self,
+        mut known: Arc<State>,
+        name: &KeyName,
+        value: &[u8],
+        mut stored: Value,
+    ) -> Result<(), Error> {
+        loop {
+            let now = self.fresh(Operation::Create).await.map_err(|cause| self.unknown(cause))?;
+            if now.text == known.text {
+                return Ok(());
+            }
+            let new = self.form_of_now(&now, name, value)?;
+            match swap::replace(self.inner.as_ref(), name, stored.expose(), new.expose()).await {
+                Ok(()) => (known, stored) = (now, new),
+                // Deleted meanwhile, and not by us.
+                Err(Error::NotFound) => return Ok(()),
+                // Somebody else is changing an entry. If it is this one, it is as it should be.
+                Err(Error::Exists) => {
+                    let there = swap::get(self.inner.as_ref(), name).await.map_err(|cause| self.unknown(cause))?;
+                    if there.expose() != stored.expose() {
+                        (known, stored) = (now, there);
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(cause) => return Err(self.unknown(cause)),
+            }
+        }
+    }
+
+    /// The key lies there, and nobody can tell whether it will open.
+    fn unknown(&self, cause: Error) -> Error {
+        let remedy = "the seal was changed while a key was created, and cannot be read now: look at that key";
+        Error::Unreachable { store: self.describe(), remedy, source: Some(Arc::new(cause)) }
     }
 
     fn failed(&self, operation: Operation, remedy: &'static str, source: Option<Cause>) -> Error {
@@ -156,13 +208,9 @@ impl KeyStore for Store {
             return Err(Error::TooLarge { entry: self.entry(name), len: value.len(), limit });
         }
         let state = self.fresh(Operation::Create).await?;
-        if state.entries == Entries::Unsealing {
-            return self.inner.create(name, value).await;
-        }
-        let sealed = entry::seal(&state.keys, name, value).map_err(|cause| {
-            self.failed(Operation::Create, "the operating system's random generator fails", Some(Arc::new(cause)))
-        })?;
-        self.inner.create(name, &sealed).await
+        let stored = self.form_of_now(&state, name, value)?;
+        self.inner.create(name, stored.expose()).await?;
+        self.keep_up(state, name, value, stored).await
     }
 
     async fn get(&self, name: &KeyName) -> Result<Value, Error> {
@@ -201,6 +249,13 @@ impl KeyStore for Store {
 
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error> {
         self.inner.list(prefix, from, limit).await
+    }
+
+    async fn close(&self) {
+        for key in &self.keys {
+            key.close().await;
+        }
+        self.inner.close().await;
     }
 
     fn notices(&self) -> Vec<String> {

@@ -1,24 +1,39 @@
 //! The key routes.
 
 use bytes::Bytes;
-use kes_crypto::KeyVersion;
+use kes_crypto::Plaintext;
 use kes_keystore::KeyName;
-use std::sync::Arc;
 
 use crate::server::call::{Call, Changed};
 use crate::server::failure::{Doing, Failure};
-use crate::server::operations;
+use crate::server::operations::{self, Key};
 use crate::server::reply::Reply;
 use crate::wire::{self, text};
 
-/// The key, from the cache at once, or else from the store within the route's time.
-pub(super) async fn key(call: &Call, name: &KeyName) -> Result<Arc<KeyVersion>, Failure> {
+/// The key, from the cache at once, or else from the store within the route's time; or who works with it.
+pub(super) async fn key(call: &Call, name: &KeyName) -> Result<Key, Failure> {
     if let Some(key) = call.state.keys.hit(name.as_str()) {
-        return Ok(key);
+        return Ok(Key::Held(key));
     }
     // Boxed, so that a miss does not make the future of every hit larger.
-    Box::pin(async { call.within(call.keys().get(name)).await?.map_err(|error| Failure::store(Doing::Read, error)) })
-        .await
+    let missed = async {
+        let keys = call.keys();
+        if let Some(engine) = keys.engine() {
+            return Ok(Key::Remote(engine));
+        }
+        let key = call.within(keys.get(name)).await?.map_err(|error| Failure::store(Doing::Read, error))?;
+        Ok(Key::Held(key))
+    };
+    Box::pin(missed).await
+}
+
+/// Has an engine work, within the route's time.
+pub(super) async fn remotely<T>(
+    call: &Call,
+    doing: Doing,
+    work: impl Future<Output = Result<T, kes_keystore::Error>>,
+) -> Result<T, Failure> {
+    Box::pin(call.within(work)).await?.map_err(|error| Failure::operation(doing, error.into(), ""))
 }
 
 fn invalid_body(_: wire::Malformed) -> Failure {
@@ -30,9 +45,11 @@ pub(super) async fn generate(call: &Call, name: &KeyName, body: &Bytes, has_body
     // empty chunked body by mistake when it fails over; a data key under the wrong context would be the answer.
     let request: wire::GenerateRequest =
         if has_body { wire::decode(body).map_err(invalid_body)? } else { wire::GenerateRequest::default() };
-    let key = key(call, name).await?;
-    let data_key =
-        operations::generate(&key, &request.context).map_err(|error| Failure::operation(Doing::Generate, error, ""))?;
+    let data_key = match key(call, name).await? {
+        Key::Held(key) => operations::generate(&key, &request.context)
+            .map_err(|error| Failure::operation(Doing::Generate, error, ""))?,
+        Key::Remote(engine) => remotely(call, Doing::Generate, engine.generate(name, &request.context)).await?,
+    };
     Ok(Reply::secret(&wire::GenerateAnswer {
         plaintext: data_key.plaintext.expose(),
         ciphertext: &data_key.ciphertext,
@@ -41,37 +58,61 @@ pub(super) async fn generate(call: &Call, name: &KeyName, body: &Bytes, has_body
 
 pub(super) async fn encrypt(call: &Call, name: &KeyName, body: &Bytes) -> Result<Reply, Failure> {
     let request: wire::EncryptRequest = wire::decode(body).map_err(invalid_body)?;
-    let key = key(call, name).await?;
-    let ciphertext = operations::encrypt(&key, request.plaintext.expose(), &request.context)
-        .map_err(|error| Failure::operation(Doing::Encrypt, error, ""))?;
+    let (plaintext, context) = (request.plaintext.expose(), &request.context);
+    let ciphertext = match key(call, name).await? {
+        Key::Held(key) => operations::encrypt(&key, plaintext, context)
+            .map_err(|error| Failure::operation(Doing::Encrypt, error, ""))?,
+        Key::Remote(engine) => remotely(call, Doing::Encrypt, engine.encrypt(name, plaintext, context)).await?,
+    };
     Ok(Reply::json(&wire::EncryptResponse { ciphertext }))
 }
 
 pub(super) async fn decrypt(call: &Call, name: &KeyName, body: &Bytes) -> Result<Reply, Failure> {
     let request: wire::DecryptRequest = wire::decode(body).map_err(invalid_body)?;
     let key = key(call, name).await?;
-    let plaintext = operations::decrypt(&key, name, &request.ciphertext, &request.context)
-        .map_err(|error| Failure::operation(Doing::Decrypt, error, ""))?;
+    let plaintext = open(call, &key, name, &request.ciphertext, &request.context).await?;
     Ok(Reply::secret(&wire::DecryptAnswer { plaintext: plaintext.expose() }))
+}
+
+/// Opens a ciphertext with the key.
+pub(super) async fn open(
+    call: &Call,
+    key: &Key,
+    name: &KeyName,
+    ciphertext: &[u8],
+    context: &[u8],
+) -> Result<Plaintext, Failure> {
+    match key {
+        Key::Held(key) => operations::decrypt(key, name, ciphertext, context)
+            .map_err(|error| Failure::operation(Doing::Decrypt, error, "")),
+        Key::Remote(engine) => remotely(call, Doing::Decrypt, engine.decrypt(name, ciphertext, context)).await,
+    }
 }
 
 pub(super) async fn hmac(call: &Call, name: &KeyName, body: &Bytes) -> Result<Reply, Failure> {
     let request: wire::HmacRequest = wire::decode(body).map_err(invalid_body)?;
-    let key = key(call, name).await?;
-    let sum =
-        operations::hmac(&key, request.message.expose()).map_err(|error| Failure::operation(Doing::Read, error, ""))?;
+    let message = request.message.expose();
+    let sum = match key(call, name).await? {
+        Key::Held(key) => {
+            operations::hmac(&key, message).map_err(|error| Failure::operation(Doing::Read, error, ""))?
+        }
+        Key::Remote(engine) => remotely(call, Doing::Read, engine.mac(name, message)).await?,
+    };
     // The sum is the answer, and callers derive credentials from it: it stays in wiped memory.
     Ok(Reply::secret(&wire::HmacResponse { hmac: sum.to_vec().into() }))
 }
 
 pub(super) async fn describe(call: &Call, name: &KeyName) -> Result<Reply, Failure> {
-    let key = key(call, name).await?;
-    Ok(Reply::json(&wire::KeyInfo {
-        name: name.as_str().to_owned(),
-        algorithm: key.key().key_type().algorithm().to_owned(),
-        created_at: key.created_at(),
-        created_by: key.created_by().to_owned(),
-    }))
+    let (algorithm, created_at, created_by) = match key(call, name).await? {
+        Key::Held(key) => (key.key().key_type().algorithm(), key.created_at(), key.created_by().to_owned()),
+        // Who made it is not kept there.
+        Key::Remote(engine) => {
+            let found = remotely(call, Doing::Read, engine.describe(name)).await?;
+            (found.algorithm, found.created_at, String::new())
+        }
+    };
+    let name = name.as_str().to_owned();
+    Ok(Reply::json(&wire::KeyInfo { name, algorithm: algorithm.to_owned(), created_at, created_by }))
 }
 
 pub(super) async fn create(call: &mut Call, name: &KeyName) -> Result<Reply, Failure> {

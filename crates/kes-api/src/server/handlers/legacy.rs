@@ -6,8 +6,7 @@ use kes_keystore::KeyName;
 
 use super::keys;
 use crate::server::call::Call;
-use crate::server::failure::{Doing, Failure};
-use crate::server::operations;
+use crate::server::failure::Failure;
 use crate::server::reply::Reply;
 use crate::wire::{self, text};
 
@@ -23,8 +22,7 @@ pub(super) async fn bulk_decrypt(call: &Call, name: &KeyName, body: &Bytes) -> R
     }
     let mut answers = Vec::with_capacity(requests.len());
     for request in &requests {
-        let plaintext = operations::decrypt(&key, name, &request.ciphertext, &request.context)
-            .map_err(|error| Failure::operation(Doing::Decrypt, error, ""))?;
+        let plaintext = keys::open(call, &key, name, &request.ciphertext, &request.context).await?;
         answers.push(wire::DecryptResponse { plaintext: plaintext.expose().to_vec().into() });
     }
     Ok(Reply::secret(&wire::BulkDecryptResponse(answers)))

@@ -69,6 +69,12 @@ impl From<&str> for Payload {
     }
 }
 
+impl From<serde_json::Value> for Payload {
+    fn from(json: serde_json::Value) -> Self {
+        Self::Whole(json.to_string().into())
+    }
+}
+
 /// An answer that has been read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {

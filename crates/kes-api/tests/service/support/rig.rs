@@ -67,6 +67,8 @@ pub(crate) struct Setup {
     pub(crate) audit_file: Option<Target>,
     pub(crate) verified: bool,
     pub(crate) threads: usize,
+    /// Keys never leave the store.
+    pub(crate) engine: bool,
 }
 
 impl Default for Setup {
@@ -78,6 +80,7 @@ impl Default for Setup {
             audit_file: None,
             verified: false,
             threads: 2,
+            engine: false,
         }
     }
 }
@@ -107,7 +110,7 @@ impl Rig {
         change(&mut setup);
         setup.settings.connections = setup.limits;
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Scripted::new());
+        let store = Arc::new(Scripted::new(setup.engine));
         let now = OffsetDateTime::now_utc();
         let authority = Authority::generate("tests", now - Duration::HOUR, now + Duration::DAY).unwrap();
         let verification = verification(&authority, setup.verified);

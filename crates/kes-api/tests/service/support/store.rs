@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kes_keystore::{Error, KeyName, KeyStore, Operation, Page, Promises, Status, Value, memory};
+use kes_crypto::{DataKey, KeyType, KeyVersion, Plaintext};
+use kes_keystore::{Description, Engine, Error, KeyName, KeyStore, Operation, Page, Promises, Status, Value, memory};
+use time::OffsetDateTime;
 use tokio::sync::{Notify, Semaphore};
 
 /// How the store behaves.
@@ -21,6 +23,8 @@ pub(crate) enum Mood {
 }
 
 pub(crate) struct Scripted {
+    /// Its keys never leave it.
+    is_engine: bool,
     inner: memory::Store,
     mood: Mutex<Mood>,
     gate: Semaphore,
@@ -29,8 +33,9 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(is_engine: bool) -> Self {
         Self {
+            is_engine,
             inner: memory::Store::default(),
             mood: Mutex::new(Mood::Well),
             gate: Semaphore::new(0),
@@ -66,6 +71,14 @@ impl Scripted {
     /// Whether the store has a key, whatever its mood.
     pub(crate) async fn has(&self, name: &str) -> bool {
         self.inner.get(&KeyName::parse(name).unwrap()).await.is_ok()
+    }
+
+    fn denied(&self, operation: Operation) -> Error {
+        Error::Denied { store: self.describe(), operation, remedy: "its keys never leave it" }
+    }
+
+    async fn key(&self, name: &KeyName) -> Result<KeyVersion, Error> {
+        Ok(KeyVersion::parse(self.inner.get(name).await?.expose()).unwrap())
     }
 
     async fn enter(&self, operation: Operation) -> Result<(), Error> {
@@ -107,11 +120,17 @@ impl KeyStore for Scripted {
 
     async fn create(&self, name: &KeyName, value: &[u8]) -> Result<(), Error> {
         self.enter(Operation::Create).await?;
+        if self.is_engine {
+            return Err(self.denied(Operation::Create));
+        }
         self.inner.create(name, value).await
     }
 
     async fn get(&self, name: &KeyName) -> Result<Value, Error> {
         self.enter(Operation::Get).await?;
+        if self.is_engine {
+            return Err(self.denied(Operation::Get));
+        }
         self.inner.get(name).await
     }
 
@@ -123,5 +142,44 @@ impl KeyStore for Scripted {
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error> {
         self.enter(Operation::List).await?;
         self.inner.list(prefix, from, limit).await
+    }
+
+    fn engine(&self) -> Option<&dyn Engine> {
+        self.is_engine.then_some(self)
+    }
+}
+
+#[async_trait]
+impl Engine for Scripted {
+    async fn create_key(&self, name: &KeyName) -> Result<(), Error> {
+        self.enter(Operation::Create).await?;
+        let key = KeyVersion::generate(KeyType::Aes256, OffsetDateTime::UNIX_EPOCH, "").unwrap();
+        self.inner.create(name, key.encode().unwrap().expose()).await
+    }
+
+    async fn describe_key(&self, name: &KeyName) -> Result<Description, Error> {
+        self.enter(Operation::Get).await?;
+        self.key(name).await?;
+        Ok(Description { algorithm: "AES256", created_at: OffsetDateTime::UNIX_EPOCH })
+    }
+
+    async fn generate(&self, name: &KeyName, context: &[u8]) -> Result<DataKey, Error> {
+        self.enter(Operation::Generate).await?;
+        Ok(self.key(name).await?.key().generate_data_key(context).unwrap())
+    }
+
+    async fn encrypt(&self, name: &KeyName, plaintext: &[u8], context: &[u8]) -> Result<Vec<u8>, Error> {
+        self.enter(Operation::Encrypt).await?;
+        Ok(self.key(name).await?.key().seal(plaintext, context).unwrap())
+    }
+
+    async fn decrypt(&self, name: &KeyName, ciphertext: &[u8], context: &[u8]) -> Result<Plaintext, Error> {
+        self.enter(Operation::Decrypt).await?;
+        self.key(name).await?.key().open(ciphertext, context).map_err(|_| Error::NotAuthentic)
+    }
+
+    async fn mac(&self, name: &KeyName, message: &[u8]) -> Result<[u8; 32], Error> {
+        self.enter(Operation::Mac).await?;
+        Ok(self.key(name).await?.hmac_key().unwrap().mac(message))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::support::{Cloud, key, memory, name, open, passphrase, read, record, slot, unlock};
 use crate::sealed::{Store, Unlocked};
@@ -108,6 +109,17 @@ async fn an_old_directory_is_served_as_it_is_and_new_keys_are_sealed() {
 }
 
 #[tokio::test]
+async fn closing_it_closes_the_store_beneath() {
+    let cloud = Cloud::new();
+    let beneath: Arc<dyn KeyStore> = Arc::new(cloud.clone());
+    Unlocked::init(beneath.clone(), vec![slot(key(1))]).await.unwrap();
+    let store = open(&beneath, key(1)).await;
+    assert_eq!(cloud.closes.load(SeqCst), 0);
+    store.close().await;
+    assert_eq!(cloud.closes.load(SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_running_server_follows_a_rotation() {
     let (beneath, store) = sealed().await;
     store.create(&name("before"), b"1").await.unwrap();
@@ -183,4 +195,91 @@ async fn the_cache_above_is_none_the_wiser() {
     assert_eq!(key.key().open(&sealed, b"context").unwrap().expose(), b"data");
     keys.delete(&name("key")).await.unwrap();
     assert_eq!(keys.get(&name("key")).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// A store in which a create takes long: long enough for `kes seal rotate` and `kes seal finish`, from beginning to end.
+struct Slow {
+    beneath: Arc<dyn KeyStore>,
+    meanwhile: Meanwhile,
+    is_over: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    Rotate,
+    Undo,
+    /// The table is lost as well, so nobody can tell what became of the key.
+    Lose,
+}
+
+#[async_trait::async_trait]
+impl KeyStore for Slow {
+    fn describe(&self) -> String {
+        self.beneath.describe()
+    }
+
+    async fn status(&self) -> Result<crate::Status, crate::Error> {
+        self.beneath.status().await
+    }
+
+    async fn create(&self, name: &KeyName, value: &[u8]) -> Result<(), crate::Error> {
+        if name.as_str() == "late" && !self.is_over.swap(true, SeqCst) {
+            let mut seal = unlock(&self.beneath, key(1)).await;
+            match self.meanwhile {
+                Meanwhile::Rotate => {
+                    seal.rotate(&[key(1)], &[], &[]).await.unwrap();
+                    seal.migrate(false, &mut |_| {}).await.unwrap();
+                    seal.finish().await.unwrap();
+                }
+                Meanwhile::Undo => {
+                    let mut table = seal.table.clone();
+                    table.entries = crate::sealed::Entries::Unsealing;
+                    seal.write(table).await.unwrap();
+                }
+                Meanwhile::Lose => self.beneath.delete(&KeyName::reserved("-kes-seal")).await.unwrap(),
+            }
+        }
+        self.beneath.create(name, value).await
+    }
+
+    async fn get(&self, name: &KeyName) -> Result<crate::Value, crate::Error> {
+        self.beneath.get(name).await
+    }
+
+    async fn delete(&self, name: &KeyName) -> Result<(), crate::Error> {
+        self.beneath.delete(name).await
+    }
+
+    async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<crate::Page, crate::Error> {
+        self.beneath.list(prefix, from, limit).await
+    }
+
+    fn in_place(&self) -> Option<&dyn crate::InPlace> {
+        self.beneath.in_place()
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_created_while_the_seal_changes_is_not_lost() {
+    for meanwhile in [Meanwhile::Rotate, Meanwhile::Undo, Meanwhile::Lose] {
+        for beneath in [memory(), Arc::new(Cloud::new()) as Arc<dyn KeyStore>] {
+            Unlocked::init(beneath.clone(), vec![slot(key(1))]).await.unwrap();
+            let slow = Slow { beneath: beneath.clone(), meanwhile, is_over: AtomicBool::new(false) };
+            let server = open(&(Arc::new(slow) as _), key(1)).await;
+            let value = record();
+            let created = server.create(&name("late"), &value).await;
+            if let Meanwhile::Lose = meanwhile {
+                assert_eq!(created.unwrap_err().kind(), ErrorKind::Unreachable, "nobody can tell");
+                continue;
+            }
+            created.unwrap();
+            assert_eq!(
+                read(&open(&beneath, key(1)).await, "late").await,
+                value,
+                "{meanwhile:?}: success, so it is there"
+            );
+            let is_sealed = read(beneath.as_ref(), "late").await.starts_with(b"kes-sealed:1:");
+            assert_eq!(is_sealed, matches!(meanwhile, Meanwhile::Rotate));
+        }
+    }
 }

@@ -147,11 +147,12 @@ pub(super) struct Cloud {
     values: Arc<memory::Store>,
     calls: Arc<AtomicUsize>,
     fault: Arc<Mutex<Option<(usize, Fault)>>>,
+    pub(super) closes: Arc<AtomicUsize>,
 }
 
 impl Cloud {
     pub(super) fn new() -> Self {
-        Self { values: Arc::default(), calls: Arc::default(), fault: Arc::default() }
+        Self { values: Arc::default(), calls: Arc::default(), fault: Arc::default(), closes: Arc::default() }
     }
 
     /// From now on, the call of this number has that fault.
@@ -203,6 +204,10 @@ impl KeyStore for Cloud {
     fn promises(&self) -> Promises {
         let any_bytes = Kept::No("text only");
         Promises { any_bytes, max_value_len: 64 << 10, ..self.values.promises() }
+    }
+
+    async fn close(&self) {
+        self.closes.fetch_add(1, SeqCst);
     }
 
     async fn status(&self) -> Result<Status, Error> {
