@@ -28,7 +28,7 @@ nginx        apt   /usr/sbin/nginx       nginx-light
 chromium     apt   chromium              chromium
 zsh          apt   zsh                   zsh
 fish         apt   fish                  fish
-bash-completion apt bash                 bash-completion
+man          apt   man                   man-db
 '
 row() { awk -v n="$1" '$1 == n { print; f = 1 } END { exit !f }' <<<"$PEERS" || { echo "peers.sh: no peer '$1' (peers.sh list)" >&2; exit 2; }; }
 say() { echo "peers: $*" >&2; }

@@ -1,6 +1,6 @@
 //! Policies and identities that are changed over the API of a real server process: how long that holds, and what the operator is told.
 
-use kes_tests::{Body, Client, Connection, Credential, Home, Kind, Request, Response, Server, peer};
+use kes_tests::{Binary, Body, Client, Connection, Credential, Home, Kind, Request, Response, Server, peer};
 use rustix::process::Signal;
 use serde_json::json;
 use std::process::Command;
@@ -121,6 +121,50 @@ fn patterns_are_read_as_configured() {
         assert_eq!(rig.ask(&rig.admin, "POST", "/v1/policy/assign/new", &assign).status, 200);
         assert_eq!(rig.status_as(&rig.member), expected, "{matching}");
     }
+}
+
+/// The command line of today.
+#[test]
+fn the_command_line_shows_what_does_not_last() {
+    let rig = Rig::start("");
+    rig.home.write_credential("admin", &Credential::from_seed(0));
+    rig.home.write("rules.json", r#"{"allow":["/v1/status"]}"#);
+    let kes = |arguments: &str| {
+        let mut command = Command::new(Binary::Kes.path());
+        command.args(arguments.split(' ')).current_dir(rig.home.path()).env_clear();
+        command.envs([("KES_SERVER", rig.server.address().to_string().as_str()), ("KES_CA_PATH", "server.crt")]);
+        command.envs([("KES_CLIENT_CERT", "admin.crt"), ("KES_CLIENT_KEY", "admin.key")]);
+        let output = command.output().expect("the command line starts");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let done = (Some(0), String::new());
+    let (admin, member) = (Credential::from_seed(0), &rig.identity);
+    assert_eq!(kes("policy create new rules.json"), done);
+    assert_eq!(kes(&format!("policy assign new {member}")), done);
+    assert_eq!(rig.status_as(&rig.member), 200);
+    assert_eq!(kes("policy ls").1, "Policy\nkept\nnew  ephemeral\n");
+    assert_eq!(kes("policy ls --json").1, "[\"kept\",\"new\"]\n");
+    let mut lines = vec![admin.identity().to_owned(), format!("{member}  ephemeral")];
+    lines.push(Credential::from_seed(2).identity().to_owned());
+    lines.sort();
+    assert_eq!(kes("identity ls").1, format!("Identity\n{}\n", lines.join("\n")));
+    for arguments in ["policy info new".to_owned(), format!("identity info {member}")] {
+        let text = kes(&arguments).1;
+        assert!(text.contains("Lasts       until the server restarts or reads its configuration again"), "{text}");
+    }
+    assert_eq!(kes(&format!("identity rm {member}")), done);
+    assert_eq!(rig.status_as(&rig.member), 403);
+    assert_eq!(kes("policy rm new"), done);
+    assert_eq!(kes("policy ls").1, "Policy\nkept\n");
+
+    let off = format!("{}compat: {{ephemeral_policies: off}}\n", rig.config);
+    rig.server.rewrite_config(Kind::Ours, &rig.home, &off);
+    rig.server.signal(Signal::HUP);
+    rig.server.expect_stdout("Reloading configuration after SIGHUP signal completed.");
+    let (code, text) = kes("policy create new rules.json");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("not implemented") && text.contains("compat.ephemeral_policies: off"), "{text}");
 }
 
 /// What MinIO before 2022 compares.

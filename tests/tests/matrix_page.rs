@@ -156,13 +156,22 @@ fn it_says_what_it_should_and_does_not_run_what_the_file_says() {
             const input = document.querySelector('#filter input');
             const all = [...document.querySelectorAll('main tbody')].filter(shown).length;
             input.value = '7FE814CD'; input.dispatchEvent(new Event('input'));
+            const broken = [...document.querySelectorAll('thead span')].flatMap((head) => {
+              const text = head.firstChild.data;
+              return [...text.matchAll(/\\S+/g)].filter((word) => {
+                const range = document.createRange();
+                range.setStart(head.firstChild, word.index); range.setEnd(head.firstChild, word.index + word[0].length);
+                return range.getClientRects().length > 1;
+              }).map(String);
+            });
             const left = [...document.querySelectorAll('main tbody')].filter(shown).map((body) => body.dataset.policy);
             return { title: document.title, overflow: document.documentElement.scrollWidth - innerWidth, text,
-              generate: cell('minio', 'generate'), hidden: document.querySelectorAll('td script, th script').length, all, left };";
+              generate: cell('minio', 'generate'), hidden: document.querySelectorAll('td script, th script').length, all, left, broken };";
         let facts = probe(folder.path(), &text, &window(width, LIGHT), script);
         assert_eq!(facts["title"], "Who may do what: config.yml", "a script of the file ran");
         assert!(facts["overflow"].as_i64().unwrap() <= 0, "{width}: {}", facts["overflow"]);
         assert_eq!(facts["hidden"], 0);
+        assert_eq!(facts["broken"], serde_json::json!([]), "a word of a heading is broken");
         assert_eq!(
             facts["generate"].as_str().unwrap().split_whitespace().collect::<Vec<_>>(),
             ["all", "not", "internal*"]

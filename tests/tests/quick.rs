@@ -286,12 +286,13 @@ fn connect_refuses_a_minio_that_was_sealed_under_another_key() {
     let place = Place::new();
     let _server = place.start();
     let drive = place.home.path().join("drive");
-    let folder = drive.join(".minio.sys/config/config.json");
+    let folder = drive.join(".minio.sys/config");
     fs::create_dir_all(&folder).unwrap();
     let write = |ciphertext: &str| {
         let line =
             format!(r#"{{"keyid":"minio-key","kmskey":"{ciphertext}","algorithm":"AES-256-GCM","nonce":"AAAA"}}"#);
-        fs::write(folder.join("xl.meta"), [b"XL2 \x01\x00", line.as_bytes(), b"\xff\x00\x01"].concat()).unwrap();
+        let length = u32::try_from(line.len()).unwrap().to_le_bytes();
+        fs::write(folder.join("config.json"), [&[1], &length[..], line.as_bytes(), b"\xff\x00\x01"].concat()).unwrap();
     };
     let data = drive.display().to_string();
     write("YjOTiPY4pzvLJSxTnM9HHXR3EYVcz/5X/bIapuJrEbj431z7ERyYdSZs5OVgbZZ+DrmL/CoO8L3OCafjEV/7xcfhGo/tikAHLp13lg==");

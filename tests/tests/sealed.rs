@@ -63,6 +63,12 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// How many keys are kept aside, also while somebody is at work there.
+    fn copies(&self) -> usize {
+        let names = fs::read_dir(self.keys()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("-kes-plain-")).count()
+    }
+
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = fs::read_dir(self.keys()).unwrap().map(|entry| entry.unwrap());
         entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
@@ -160,6 +166,31 @@ fn a_wrong_key_is_one_sentence_and_exit_1_and_nothing_is_touched() {
     }
 }
 
+/// A look at a directory that is to be sealed does not seal it: MinIO KES may still be running there.
+#[test]
+fn commands_that_only_look_seal_nothing() {
+    let world = World::new("");
+    let server = world.start(&world.plain());
+    create(&server, "old");
+    let sealed = seal(&server, "old");
+    drop(server);
+    let config = world.sealed(&world.by_key_file()).replace("{{address}}", "127.0.0.1:0");
+    world.home.write("sealed.yml", &config);
+    world.home.write("list.txt", format!("old {sealed}\n"));
+    let other = world.home.path().join("other");
+    world.home.write("other.yml", config.replace(&world.keys().display().to_string(), &other.display().to_string()));
+    let before = world.files();
+    world.kes_prints(&["server", "check", "--connect"]);
+    world.kes_prints(&["verify", "list.txt"]);
+    let file = |name: &str| world.home.path().join(name).display().to_string();
+    let mut command = Command::new(Binary::Kes.path());
+    command.args(["migrate", "--from", &file("sealed.yml"), "--to", &file("other.yml")]);
+    let migrated = command.stdin(Stdio::null()).output().unwrap();
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    assert_eq!(world.files(), before);
+    assert!(fs::read(other.join("old")).unwrap().starts_with(b"kes-sealed:1:"), "the target is sealed");
+}
+
 #[test]
 fn swapped_files_are_refused_by_the_server() {
     let world = World::new("");
@@ -207,7 +238,7 @@ fn kill_nine_during_a_migration_loses_no_key() {
     for (round, command) in ["migrate", "migrate", "migrate", "rotate", "rotate"].into_iter().enumerate() {
         let table = fs::read(world.keys().join("-kes-seal")).unwrap();
         let touched = || match command {
-            "migrate" => world.files().keys().filter(|name| name.starts_with("-kes-plain-")).count(),
+            "migrate" => world.copies(),
             _ => usize::from(fs::read(world.keys().join("-kes-seal")).unwrap() != table),
         };
         let already = touched();
@@ -233,6 +264,23 @@ fn kill_nine_during_a_migration_loses_no_key() {
         (&json!(40), &json!("sealed"), &json!(0))
     );
     assert_eq!(world.files().len(), 41);
+}
+
+/// The script reads what the first release wrote, too.
+#[test]
+#[ignore = "needs peers/peers.sh install standins (Python with the package cryptography)"]
+fn the_script_reads_the_vectors() {
+    let script = checkout().join("examples/open-sealed-store.py");
+    let vectors = checkout().join("crates/kes-keystore/tests/vectors/sealed-1");
+    let sealed = vectors.join("sealed").display().to_string();
+    for (kind, secret) in [("passphrase", "passphrase.txt"), ("key", "seal.key"), ("recovery", "recovery.txt")] {
+        for name in ["of-2019", "Of_2025-1"] {
+            let read = run_script(&script, &[&sealed, name, kind], &vectors.join(secret));
+            assert_eq!(read.stdout, fs::read(vectors.join("plain").join(name)).unwrap(), "{kind}, {name}");
+        }
+    }
+    let wrong = run_script(&script, &[&sealed, "of-2019", "key"], &vectors.join("plain/of-2019"));
+    assert!(!wrong.status.success() && wrong.stdout.is_empty());
 }
 
 /// Nothing but the page about the format and this script is needed to read a key.

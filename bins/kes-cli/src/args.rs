@@ -157,7 +157,7 @@ pub(crate) enum Command {
     /// Make everything that a server needs in one folder
     Init(Init),
     /// Tell an object store how to use a server, and prove that it can
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::CONNECT)]
     Connect(Connect),
     /// Seal a key store: slots, recovery key, migration of an old directory
     Seal(seal::Seal),
@@ -252,7 +252,7 @@ pub(crate) enum Backend {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Connect {
     /// Print MinIO's settings, then make a key, seal and open as MinIO would
-    #[command(after_help = help::CONNECT)]
+    #[command(after_help = help::CONNECT_MINIO)]
     Minio(ConnectMinio),
 }
 
@@ -381,7 +381,34 @@ pub(crate) enum Tool {
     Migrate(Migrate),
 }
 
+/// Commands that ask no server, and which options of a connection they use all the same.
+const OFFLINE: &[(&[&str], &[&str])] = &[
+    (&["init"], &[]),
+    (&["seal"], &[]),
+    (&["backup"], &[]),
+    (&["restore"], &[]),
+    (&["migrate"], &["timeout"]),
+    (&["policy", "matrix"], &[]),
+    (&["identity", "new"], &["password_file"]),
+    (&["identity", "of"], &[]),
+    (&["version"], &[]),
+    (&["completion"], &[]),
+    (&["man"], &[]),
+];
+
 impl Cli {
+    /// The definitions, ready for parsing, help, completions and pages: options that say nothing to a command are taken by
+    /// it, as ever, and not shown.
+    pub(crate) fn definition() -> clap::Command {
+        let mut root = Self::command().version(env!("CARGO_PKG_VERSION"));
+        root.build();
+        for (path, used) in OFFLINE {
+            let command = path.iter().try_fold(&mut root, |command, name| command.find_subcommand_mut(name));
+            hide_connection(command.expect("the table names commands"), used);
+        }
+        root
+    }
+
     /// Reads the arguments, the program's name first. `color` is for help.
     pub(crate) fn read(arguments: &[OsString], color: When) -> Result<Self, clap::Error> {
         let mut flags = HashSet::new();
@@ -396,12 +423,23 @@ impl Cli {
             literal |= argument == "--";
             if literal { Some(argument.clone()) } else { plain_flag(argument, &flags) }
         });
-        let command = Self::command().color(match color {
+        let command = Self::definition().color(match color {
             When::Auto => ColorChoice::Auto,
             When::Never => ColorChoice::Never,
             When::Always => ColorChoice::Always,
         });
         command.try_get_matches_from(arguments).and_then(|matches| Self::from_arg_matches(&matches))
+    }
+}
+
+fn hide_connection(command: &mut clap::Command, used: &[&str]) {
+    let taken = std::mem::take(command);
+    *command = taken.mut_args(|argument| {
+        let is_shown = argument.get_help_heading() != Some(CONNECTION) || used.contains(&argument.get_id().as_str());
+        if is_shown { argument } else { argument.hide(true) }
+    });
+    for command in command.get_subcommands_mut() {
+        hide_connection(command, used);
     }
 }
 

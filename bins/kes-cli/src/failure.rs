@@ -121,6 +121,11 @@ fn hint(error: &ClientError) -> Option<String> {
             "does a policy in the server's configuration name this identity, and allow this? `kes identity info` tells"
                 .into(),
         ),
+        ClientError::Server(refusal) if refusal.status() == 501 => Some(
+            "this server takes no changes of policies ('compat.ephemeral_policies: off', or MinIO KES since 2023-10): write \
+             them into its configuration"
+                .into(),
+        ),
         ClientError::Server(refusal) => Some(match refusal.reason()? {
             Reason::Decrypt => "key, ciphertext and context must be those that were used for sealing".into(),
             Reason::KeyNotFound => "`kes key ls` lists the keys that are there".into(),

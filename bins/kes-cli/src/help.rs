@@ -103,6 +103,10 @@ It never overwrites anything. `kes server --config FOLDER/config.yml` starts the
 
 pub(crate) const CONNECT: &str = "Examples:
   kes connect minio ./kes > minio.settings
+  kes connect minio --help             all forms of the settings";
+
+pub(crate) const CONNECT_MINIO: &str = "Examples:
+  kes connect minio ./kes > minio.settings
   kes connect minio ./kes --minio-data '/mnt/drive{1...4}'
   kes connect minio ./kes --k8s --endpoint https://kes.example.net:7373 | kubectl apply -f -
 

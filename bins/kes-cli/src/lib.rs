@@ -117,7 +117,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Outcome<ExitCode> {
         Some(Command::Tool(args::Tool::Identity(command))) => commands::identity::sub(global, &output, command)?,
         Some(Command::Doctor(doctor)) => return commands::doctor::run(global, &output, &doctor),
         Some(Command::Status(status)) => commands::status::run(global, &output, &status)?,
-        Some(Command::Ready) => commands::ready::run(global)?,
+        Some(Command::Ready) => commands::ready::run(global, &output)?,
         Some(Command::Api(api)) => commands::api::run(global, &api)?,
         Some(Command::Servers) => commands::servers::run(global, &output)?,
         Some(Command::Completion(completion)) => commands::manual::completion(completion.shell, &program(arguments))?,

@@ -56,6 +56,11 @@ impl Output {
         }
     }
 
+    /// What a command that changes something has done: a document for programs, and no word for people.
+    pub(crate) fn done(&self, value: &impl Serialize) -> Outcome {
+        self.document(value)?.map_or(Ok(()), print)
+    }
+
     pub(crate) fn bold(&self, text: &str) -> String {
         self.paint("1", text)
     }

@@ -44,17 +44,18 @@ impl PolicyConfig {
                 Err(_) => File::read(name)?,
             };
             match environment {
-                Some(unset) => file.environment(move |variable| Some(unset.look_up(variable))).load(),
+                Some(unset) => file.environment(move |variable| unset.look_up(variable)).load(),
                 None => file.load(),
             }
         };
-        let unset = Unset::default();
+        let text = String::from_utf8_lossy(&bytes);
+        let unset = Unset { text: Arc::from(&*text), names: Arc::default() };
         let loaded = match file(None) {
             // The mistake counts if the file is wrong whatever the variables say.
             Err(error) if error.kind() == ErrorKind::Unset => file(Some(unset.clone())).map_err(|_| refused(&error)),
             result => result.map_err(|error| refused(&error)),
         }?;
-        let names = names(&String::from_utf8_lossy(&bytes), &loaded.policies);
+        let names = names(&text, &loaded.policies);
         let sha256 = Fingerprint::of(&bytes).to_hex();
         Ok(Self { name: shown.to_owned(), sha256, loaded, unset: unset.names(), names })
     }
@@ -129,21 +130,27 @@ pub(crate) fn bytes(name: &str) -> Outcome<Vec<u8>> {
     }
 }
 
-/// Variables that were asked for and are not set.
-#[derive(Clone, Default)]
-struct Unset(Arc<Mutex<BTreeSet<String>>>);
+/// Variables that the file refers to and that are not set.
+#[derive(Clone)]
+struct Unset {
+    text: Arc<str>,
+    names: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Unset {
-    /// The value, or the variable's own name: as an identity that is one which nobody has.
-    fn look_up(&self, variable: &str) -> String {
-        std::env::var(variable).unwrap_or_else(|_| {
-            self.0.lock().expect("no holder panics").insert(variable.to_owned());
-            variable.to_owned()
+    /// The value, or the variable's own name: as an identity that is one which nobody has. What the reader asks for of
+    /// its own accord (systemd's variables) is no matter of the file.
+    fn look_up(&self, variable: &str) -> Option<String> {
+        std::env::var(variable).ok().or_else(|| {
+            self.text.contains(variable).then(|| {
+                self.names.lock().expect("no holder panics").insert(variable.to_owned());
+                variable.to_owned()
+            })
         })
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.lock().expect("no holder panics").iter().cloned().collect()
+        self.names.lock().expect("no holder panics").iter().cloned().collect()
     }
 }
 

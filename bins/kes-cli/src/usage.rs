@@ -7,6 +7,7 @@ use clap::{Command, CommandFactory, ValueEnum};
 
 use crate::args::{Cli, When};
 use crate::failure::Failure;
+use crate::nearest::nearest;
 
 /// Commands of older releases that have no successor, and what to do instead.
 const GONE: &[(&str, &str)] = &[
@@ -74,7 +75,7 @@ pub(crate) fn failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
         _ => first_line(error),
     };
     let failure = Failure::usage(text, &command);
-    match suggestion(error) {
+    match suggestion(error, &command) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
@@ -102,15 +103,29 @@ fn first_line(error: &clap::Error) -> String {
     first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
-/// What was probably meant. Hidden commands are not worth a hint.
-fn suggestion(error: &clap::Error) -> Option<String> {
-    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
-    let name = kinds.into_iter().find_map(|kind| match error.get(kind)? {
-        ContextValue::String(name) => Some(name.clone()),
-        ContextValue::Strings(names) => names.first().cloned(),
+/// What was probably meant, of what may stand in this place and is not hidden.
+fn suggestion(error: &clap::Error, command: &str) -> Option<String> {
+    let root = Cli::command();
+    let here = command.split(' ').skip(1).try_fold(&root, |here, name| here.find_subcommand(name))?;
+    let wrong = |kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.as_str()),
         _ => None,
-    })?;
-    (name != "tool").then(|| format!("did you mean '{name}'?"))
+    };
+    let (wrong, known): (_, Vec<String>) = if let Some(name) = wrong(ContextKind::InvalidSubcommand) {
+        let commands = here.get_subcommands().filter(|command| !command.is_hide_set());
+        (name, commands.flat_map(Command::get_name_and_visible_aliases).map(ToOwned::to_owned).collect())
+    } else if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue) {
+        (wrong(ContextKind::InvalidValue)?, values.clone())
+    } else if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    } else {
+        let flags = here.get_arguments().chain(root.get_arguments()).filter(|argument| !argument.is_hide_set());
+        let names = flags.filter_map(clap::Arg::get_long_and_visible_aliases).flatten();
+        (wrong(ContextKind::InvalidArg)?, names.map(|name| format!("--{name}")).collect())
+    };
+    let begins = || known.iter().find(|name| wrong.len() > 1 && name.starts_with(wrong)).map(String::as_str);
+    let meant = nearest(wrong, known.iter().map(String::as_str)).or_else(begins)?;
+    Some(format!("did you mean '{meant}'?"))
 }
 
 /// The command that the arguments name, such as `kes key ls`.
@@ -124,4 +139,53 @@ pub(crate) fn command(arguments: &[OsString]) -> String {
         current = next;
     }
     path.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(line: &str) -> Option<String> {
+        let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();
+        failure(&Cli::read(&arguments, When::Auto).expect_err(line), &arguments).hint
+    }
+
+    #[test]
+    fn what_was_meant_is_the_nearest_name_of_that_place() {
+        for (line, meant) in [
+            ("kes kye ls", "key"),
+            ("kes lgo", "log"),
+            ("kes sel", "seal"),
+            ("kes identiy", "identity"),
+            ("kes veriy", "verify"),
+            ("kes sttaus", "status"),
+            ("kes key creat", "create"),
+            ("kes key crate", "create"),
+            ("kes key enc", "encrypt"),
+            ("kes key create --if-not", "--if-not-exists"),
+            ("kes status --apikey x", "--api-key"),
+            ("kes policy shwo", "show"),
+            ("kes policy maxtri", "matrix"),
+            ("kes connect mino", "minio"),
+            ("kes seal statsu", "status"),
+            ("kes key ls --jsno", "--json"),
+            ("kes key rm --yse", "--yes"),
+            ("kes migrate --form x", "--from"),
+            ("kes status --sever x", "--server"),
+            ("kes key ls -o jso", "json"),
+            ("kes completion bsh", "bash"),
+        ] {
+            assert_eq!(hint(line).as_deref(), Some(format!("did you mean '{meant}'?").as_str()), "{line}");
+        }
+        for line in [
+            "kes something",
+            "kes key x",
+            "kes key ls --something",
+            "kes key ls -x",
+            "kes key ls a b",
+            "kes key ls --json=x",
+        ] {
+            assert_eq!(hint(line), None, "{line}");
+        }
+    }
 }

@@ -63,7 +63,7 @@ fn the_help_of_every_command_has_examples() {
 }
 
 #[test]
-#[ignore = "needs man"]
+#[ignore = "needs man: peers/peers.sh install man"]
 fn man_shows_every_page_without_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     for page in pages(folder.path()) {

@@ -64,11 +64,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "on|off", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
     auth: Option<String>,
 
-    #[arg(long, hide = true)]
-    mlock: bool,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    mlock: Option<String>,
 
-    #[arg(long, short, hide = true)]
-    quiet: bool,
+    #[arg(long, short, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    quiet: Option<String>,
 }
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " commit=", env!("KES_COMMIT"));
@@ -96,8 +96,8 @@ impl Arguments {
             (self.key.is_some(), "--key", "Specify the private key in the config file"),
             (self.cert.is_some(), "--cert", "Specify the certificate in the config file"),
             (self.auth.is_some(), "--auth", "Specify the client certificate verification in the config file"),
-            (self.mlock, "--mlock", "Memory is always locked where the system permits it"),
-            (self.quiet, "--quiet", "Set 'log' in the config file"),
+            (self.mlock.is_some(), "--mlock", "Memory is always locked where the system permits it"),
+            (self.quiet.is_some(), "--quiet", "Set 'log' in the config file"),
         ];
         flags
             .into_iter()
@@ -153,6 +153,9 @@ mod tests {
         let arguments = parse("--config f --key k --cert c --mlock -q --addr :1").expect("accepted");
         assert_eq!(arguments.deprecated().len(), 4);
         assert_eq!(arguments.addr.as_deref(), Some(":1"));
+        for line in ["--mlock=true --config f", "-q --config f", "--quiet=false --config f"] {
+            assert_eq!(parse(line).expect(line).deprecated().len(), 1, "{line}");
+        }
     }
 
     #[test]

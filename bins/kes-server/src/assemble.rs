@@ -17,6 +17,7 @@ use kes_crypto::{KeyType, KeyVersion};
 use kes_keystore::{Cache, ErrorKind};
 use time::OffsetDateTime;
 
+use crate::watch::Fingerprint;
 use crate::{banner, tls_files};
 
 /// A time limit that is switched off.
@@ -131,21 +132,24 @@ fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
 }
 
 /// A whole state: TLS files read, store connected. With `running`, store and cache are taken over from it if their
-/// sections have not changed, nor the files that hold the keys of a seal.
-pub(crate) async fn state(config: &mut Config, running: Option<(&State, &Config)>) -> anyhow::Result<State> {
+/// sections have not changed, nor the files by which the store was opened.
+pub(crate) async fn state(
+    config: &mut Config,
+    store_files: &Fingerprint,
+    running: Option<(&State, &Config, &Fingerprint)>,
+) -> anyhow::Result<State> {
     let tls = tls_files::read(config)?;
     let settings = settings(config)?;
     let policies = std::mem::take(&mut config.policies);
     let admin = config.admin.as_str();
-    let is_same = |old: &Config| old.store.same_as(&config.store) && old.store.same_sealing_keys(&config.store);
-    let same_store = running.filter(|(_, old)| is_same(old));
+    let same_store = running.filter(|(_, old, files)| old.store.same_as(&config.store) && *files == store_files);
     Ok(match same_store {
-        Some((state, old)) if old.cache == config.cache => {
+        Some((state, old, _)) if old.cache == config.cache => {
             state.with_configuration(admin, policies, &tls.certificate, tls.verification, settings)?
         }
         other => {
             let store = match other {
-                Some((state, _)) => Arc::clone(state.keys().store()),
+                Some((state, ..)) => Arc::clone(state.keys().store()),
                 None => {
                     let store = config.open_store().await.map_err(|error| anyhow!("{error}"))?;
                     store.notices().iter().for_each(|notice| banner::warn(notice));

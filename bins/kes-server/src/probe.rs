@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use kes_config::File;
 
+use crate::assemble::words;
+
 /// For the connection, and again for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
@@ -41,7 +43,8 @@ impl std::error::Error for ProbeError {}
 /// [`ProbeError`], unless the answer is 200.
 pub fn probe(url: &str) -> Result<(), ProbeError> {
     let (host, path) = split(url)?;
-    let unreachable = |error: std::io::Error| ProbeError::Unreachable(format!("probe http://{host}{path}: {error}"));
+    let unreachable =
+        |error: std::io::Error| ProbeError::Unreachable(format!("probe http://{host}{path}: {}", words(&error)));
     let addresses = host.to_socket_addrs().map_err(unreachable)?;
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
     for address in addresses {

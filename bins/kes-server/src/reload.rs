@@ -32,8 +32,15 @@ pub(crate) struct Prepared {
     pub(crate) config: Config,
     pub(crate) state: State,
     pub(crate) audit_file: Option<Target>,
-    /// The look that was taken at the TLS files before they were read.
-    pub(crate) tls_files: Fingerprint,
+    /// The looks that were taken at files before they were read.
+    pub(crate) files: Files,
+}
+
+/// What files of the configuration were when they were last read.
+pub(crate) struct Files {
+    tls: Fingerprint,
+    /// Those by which the key store is opened.
+    store: Fingerprint,
 }
 
 /// Why the configuration is read again.
@@ -51,7 +58,7 @@ pub(crate) struct Running {
     address: SocketAddr,
     probes: Option<ProbeListener>,
     config_file: Fingerprint,
-    tls_files: Fingerprint,
+    files: Files,
     expiry: Expiry,
     renewal: renew::Schedule,
 }
@@ -62,7 +69,7 @@ impl Source {
     }
 
     /// Reads the file and makes everything of it; takes over from the running server what has not changed.
-    pub(crate) async fn prepare(&self, running: Option<(&State, &Config)>) -> anyhow::Result<Prepared> {
+    pub(crate) async fn prepare(&self, running: Option<(&State, &Config, &Fingerprint)>) -> anyhow::Result<Prepared> {
         let is_start = running.is_none();
         let mut config = self.read(is_start)?;
         if is_start && let Err(error) = renew::if_due(&config, OffsetDateTime::now_utc()) {
@@ -70,9 +77,9 @@ impl Source {
         }
         let audit_file = assemble::audit_file(&config)?;
         // Looked at before they are read: a change in between is then seen at the next look.
-        let tls_files = Fingerprint::of_tls(&config);
-        let state = assemble::state(&mut config, running).await?;
-        Ok(Prepared { config, state, audit_file, tls_files })
+        let files = Files { tls: Fingerprint::of_tls(&config), store: Fingerprint::of_store(&config.store) };
+        let state = assemble::state(&mut config, &files.store, running).await?;
+        Ok(Prepared { config, state, audit_file, files })
     }
 
     pub(crate) fn read(&self, is_start: bool) -> anyhow::Result<Config> {
@@ -100,11 +107,11 @@ impl Running {
         config: Config,
         address: SocketAddr,
         probe_socket: Option<TcpListener>,
-        (config_file, tls_files): (Fingerprint, Fingerprint),
+        (config_file, files): (Fingerprint, Files),
     ) -> anyhow::Result<Self> {
         let probes = probe_socket.map(|socket| handle.probes(socket)).transpose()?;
         let (expiry, renewal) = (Expiry::default(), renew::Schedule::of(&config));
-        let mut running = Self { handle, source, config, address, probes, config_file, tls_files, expiry, renewal };
+        let mut running = Self { handle, source, config, address, probes, config_file, files, expiry, renewal };
         running.warn_about_expiry();
         Ok(running)
     }
@@ -125,7 +132,7 @@ impl Running {
         if self.source.fingerprint() != self.config_file {
             self.settle().await;
             self.reload(Reason::Changed, notifier).await;
-        } else if Fingerprint::of_tls(&self.config) != self.tls_files {
+        } else if Fingerprint::of_tls(&self.config) != self.files.tls {
             self.reload_tls();
         }
         self.renew_if_due();
@@ -191,8 +198,8 @@ impl Running {
 
     async fn try_reload(&mut self) -> anyhow::Result<()> {
         let running = self.handle.state();
-        let prepared = self.source.prepare(Some((&running, &self.config))).await?;
-        let Prepared { config, state, audit_file, tls_files } = prepared;
+        let prepared = self.source.prepare(Some((&running, &self.config, &self.files.store))).await?;
+        let Prepared { config, state, audit_file, files } = prepared;
         let same_probes = config.probe == self.config.probe;
         let socket = if same_probes { None } else { assemble::probe_socket(&config)? };
         assemble::predefine(&config, &state).await?;
@@ -209,13 +216,13 @@ impl Running {
             banner::warn(&format!("'address' changed to {new}: the old one stays until a restart"));
         }
         self.renewal = renew::Schedule::of(&config);
-        (self.config, self.tls_files) = (config, tls_files);
+        (self.config, self.files) = (config, files);
         Ok(())
     }
 
     /// New connections get the new certificate and trust; nothing else changes.
     fn reload_tls(&mut self) {
-        self.tls_files = Fingerprint::of_tls(&self.config);
+        self.files.tls = Fingerprint::of_tls(&self.config);
         self.renewal = renew::Schedule::of(&self.config);
         let handle = &self.handle;
         let swapped = tls_files::read(&self.config)

@@ -108,7 +108,7 @@ async fn serve_config(
         prepared = notifier.extending(source.prepare(None)) => prepared?,
         () = signals.stop() => return Ok(()),
     };
-    let Prepared { config, state, audit_file, tls_files } = prepared;
+    let Prepared { config, state, audit_file, files } = prepared;
     let options = Options { audit_file, ..Options::new(assemble::build()) };
     let server = bind(assemble::address(&config), state, options)
         .map_err(|(text, hint)| anyhow!("{}", config.refuse("address", text, hint)))?;
@@ -122,7 +122,7 @@ async fn serve_config(
     }
     // First, so that a probe finds it alive.
     let serving = tokio::spawn(server.serve());
-    let mut running = Running::new(handle, source, config, address, probe_socket, (config_file, tls_files))?;
+    let mut running = Running::new(handle, source, config, address, probe_socket, (config_file, files))?;
     running.show("Server is up and running...");
     guard(&running.handle, &notifier);
     notifier.ready(&running.status());

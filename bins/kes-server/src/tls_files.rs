@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use kes_config::keystore::{Backend, ClientTls};
 use kes_config::{ClientAuth, Config, Secret, Tls};
 use kes_identity::pem::{self, Error};
 use kes_identity::{Certificate, Verification, system_roots, trust};
@@ -42,6 +43,19 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<TlsFiles> {
         }
     };
     Ok(TlsFiles { certificate, verification })
+}
+
+/// How the server shows itself to its store, and whom it trusts there, with the block's key.
+pub(crate) fn of_store(backend: &Backend) -> Option<(&'static str, &ClientTls)> {
+    Some(match backend {
+        Backend::Vault(vault) => ("keystore.vault.tls", &vault.tls),
+        Backend::Fortanix(fortanix) => ("keystore.fortanix.sdkms.tls", &fortanix.tls),
+        Backend::Gemalto(gemalto) => ("keystore.gemalto.keysecure.tls", &gemalto.tls),
+        Backend::Entrust(entrust) => ("keystore.entrust.keycontrol.tls", &entrust.tls),
+        Backend::Generic(generic) => ("keystore.generic.tls", &generic.tls),
+        Backend::Kes(kes) => ("keystore.kes.tls", &kes.tls),
+        _ => return None,
+    })
 }
 
 /// The server's certificate with its key, or all that is wrong with the files, in the order of the old server.

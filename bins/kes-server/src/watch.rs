@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use kes_config::Config;
+use kes_config::keystore::{Seal, Store};
+
+use crate::tls_files;
 
 /// What a set of paths led to when it was looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,15 +34,29 @@ impl Fingerprint {
 
     pub(crate) fn of_tls(config: &Config) -> Self {
         let mut paths = vec![config.tls.cert.clone(), config.tls.key.clone()];
-        if let Some(ca) = &config.tls.ca {
-            paths.push(ca.clone());
-            let entries = std::fs::read_dir(ca).into_iter().flatten().flatten();
-            let mut inside: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-            inside.sort();
-            paths.extend(inside);
+        paths.extend(config.tls.ca.iter().flat_map(|ca| with_entries(ca)));
+        Self::take(paths)
+    }
+
+    /// The files by which the key store is opened: the keys of its seal, the certificates towards it.
+    pub(crate) fn of_store(store: &Store) -> Self {
+        let mut paths: Vec<PathBuf> =
+            store.seal().map(Seal::files).unwrap_or_default().into_iter().map(|(_, path)| path).collect();
+        if let Some((_, tls)) = tls_files::of_store(store.backend()) {
+            paths.extend(tls.key.iter().chain(&tls.cert).cloned());
+            paths.extend(tls.ca.iter().flat_map(|ca| with_entries(ca)));
         }
         Self::take(paths)
     }
+}
+
+/// The path, and what is in it if it is a folder.
+fn with_entries(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut inside: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    inside.sort();
+    inside.insert(0, path.to_owned());
+    inside
 }
 
 fn look(path: &Path) -> Option<Seen> {

@@ -107,6 +107,14 @@ impl Config {
         self.store.open().await
     }
 
+    /// Opens the key store for those who only look: [`Store::open_unchanged`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_store_unchanged(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        self.store.open_unchanged().await
+    }
+
     /// A refusal of what a key says that only the start of a server can judge: a certificate that cannot be read, an address
     /// in use. It has the form of all others, `message`, place and `hint` (none if it is empty); the place is that of
     /// `address`, `tls.cert`, `tls.key`, `tls.password`, `tls.ca`, `tls.renew.ca`, `tls.renew.key`,

@@ -261,7 +261,14 @@ impl Directory {
     fn replace(&self, name: &KeyName, old: &[u8], new: &[u8]) -> Result<(), Error> {
         let _turn = self.turns.take(name);
         let target = self.file(name);
-        let fail = |cause| self.failure(Operation::Get, &target, cause);
+        let fail = |cause: io::Error| match os::is_link(&cause) {
+            true => Error::Damaged {
+                entry: target.display().to_string(),
+                problem: "it is a symbolic link, and only a file can be replaced: put the file itself in its place",
+                source: None,
+            },
+            false => self.failure(Operation::Get, &target, cause),
+        };
         // Held to the end: the lock moves with the file when both are exchanged, and keeps it from being swept away.
         let _locked = self.files.lock(&target).map_err(fail)?.ok_or(Error::Exists)?;
         if !self.holds(&target, old).map_err(fail)? {

@@ -72,7 +72,7 @@ pub(crate) struct New {
 
 #[derive(Debug, Args)]
 pub(crate) struct Of {
-    /// API keys and certificate files; `-` reads one of them
+    /// An API key or a certificate file; `-` reads either
     #[arg(value_name = "API-KEY|CERTIFICATE")]
     pub(crate) arguments: Vec<String>,
 }

@@ -46,7 +46,7 @@ pub(crate) fn backup(output: &Output, arguments: &Backup) -> Outcome {
         }
         write(Path::new(to), &content)?;
         if arguments.verify {
-            verify(&mut place, to, &at_hand).await?;
+            verify(&place, to, &at_hand).await?;
         }
         let done = if arguments.verify { "backed up and verified" } else { "backed up" };
         finish(output, &report, done, to)
@@ -98,7 +98,7 @@ fn write(to: &Path, content: &[u8]) -> Outcome {
     written.map_err(|error: io::Error| failed(&error))
 }
 
-async fn verify(place: &mut Place, file: &str, keys: &[SealingKey]) -> Outcome {
+async fn verify(place: &Place, file: &str, keys: &[SealingKey]) -> Outcome {
     let content = read(file)?;
     let backup = backup::Backup::open(&content, keys).await.map_err(|error| place.failed(error))?;
     let store = target(place).await?;
@@ -150,11 +150,7 @@ pub(crate) fn restore(output: &Output, arguments: &Restore) -> Outcome {
     offline(async {
         let mut at_hand = place.keys().await?;
         at_hand.extend(more);
-        let backup = backup::Backup::open(&content, &at_hand).await.map_err(|error| match error {
-            error @ Error::WrongKey { .. } => Failure::of(&error)
-                .hint("give a key of the store at the time of the backup: --recovery-key, --passphrase or --key"),
-            error => place.failed(error),
-        })?;
+        let backup = open(&place, &content, &at_hand).await?;
         let is_sealed = place.config.store.seal().is_some();
         if backup.header().sealed && !is_sealed && !arguments.unsealed {
             let failure = Failure::new("the backup is of a sealed store, and the configuration has no seal");
@@ -183,6 +179,23 @@ pub(crate) fn restore(output: &Output, arguments: &Restore) -> Outcome {
         };
         show(output, &backup, &comparison, arguments.verify)
     })
+}
+
+/// Opens the file by the keys at hand, or by the store that they open: it may still have the root key of the backup,
+/// though its slots have changed since.
+async fn open(place: &Place, content: &[u8], keys: &[SealingKey]) -> Outcome<backup::Backup> {
+    let error = match backup::Backup::open(content, keys).await {
+        Err(error @ Error::WrongKey { .. }) => error,
+        opened => return opened.map_err(|error| place.failed(error)),
+    };
+    if let Ok(inner) = place.config.store.open_beneath().await
+        && let Ok(store) = Unlocked::open(inner, keys).await
+        && let Ok(backup) = backup::Backup::open_by(content, &store)
+    {
+        return Ok(backup);
+    }
+    let hint = "give a key of the store at the time of the backup: --recovery-key, --passphrase or --key";
+    Err(Failure::of(&error).hint(hint))
 }
 
 /// An empty store gets the slots of the one that was lost, so that all its keys open it, and the configured ones too.

@@ -10,6 +10,7 @@ use crate::connect::given_password;
 use crate::environment;
 use crate::failure::{Failure, Outcome};
 use crate::input;
+use crate::nearest::nearest;
 use crate::output::{self, Output};
 
 pub(crate) fn run(global: &Global, output: &Output, identity: args::Identity) -> Outcome {
@@ -25,8 +26,8 @@ pub(crate) fn sub(global: &Global, output: &Output, command: IdentityCommand) ->
         IdentityCommand::New(new) => new_identity::new(global, output, &new),
         IdentityCommand::Of(of) => self::of(output, &of),
         IdentityCommand::Info(who) => who::run(global, output, &who),
-        IdentityCommand::Rm(forget) => policy_change::forget(global, &forget),
-        IdentityCommand::Assign(assign) => policy_change::assign(global, &assign.turned()),
+        IdentityCommand::Rm(forget) => policy_change::forget(global, output, &forget),
+        IdentityCommand::Assign(assign) => policy_change::assign(global, output, &assign.turned()),
         IdentityCommand::Ls(pattern) => list::identities(global, output, &pattern),
     }
 }
@@ -37,12 +38,18 @@ pub(crate) fn line(output: &Output, text: &str) -> Outcome {
     output::print(Zeroizing::new(format!("{text}{end}")).as_bytes())
 }
 
+/// What may stand behind `kes identity` beside an API key or file.
+const SUBCOMMANDS: [&str; 5] = ["new", "of", "info", "ls", "rm"];
+
 /// `kes identity ARG`: an API key (prefix or not), a certificate, or a private key whose API key is wanted.
 fn recognise(global: &Global, output: &Output, argument: &str) -> Outcome {
     if let Ok(key) = argument.parse::<ApiKey>() {
         return show(output, key.identity());
     }
-    let (name, text) = source(argument)?;
+    let (name, text) = source(argument).map_err(|failure| match nearest(argument, SUBCOMMANDS) {
+        Some(meant) => failure.hint(format!("did you mean 'kes identity {meant}'?")),
+        None => failure,
+    })?;
     if let Ok(key) = as_text(&text).parse::<ApiKey>() {
         return show(output, key.identity());
     }

@@ -54,7 +54,9 @@ pub(crate) fn run(import: &Import) -> Outcome {
     let config = load(&path)?;
     offline(async {
         let store = config.open_store().await.map_err(|error| Failure::new(error.to_string()))?;
-        write(store.as_ref(), &config, &name, &key).await
+        write(store.as_ref(), &config, &name, &key).await?;
+        // Perhaps it is this command that has sealed the store.
+        store.notices().iter().try_for_each(|notice| input::say(&format!("WARNING: {notice}\n")))
     })
 }
 

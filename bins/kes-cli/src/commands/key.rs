@@ -1,10 +1,12 @@
 //! `kes key …`.
 
-use kes_client::KeyType;
 use kes_client::wire::{KeyInfo, SecretBytes};
+use kes_client::{Error, KeyType};
 use kes_crypto::{base64, rfc3339};
 use kes_identity::ApiKey;
+use kes_keystore::KeyName;
 use serde::Serialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::args::{Algorithm, Decrypt, Dek, Encrypt, Global, Hmac, Import, Key, Name, Names, Remove};
@@ -18,12 +20,12 @@ use crate::output::{self, Output};
 pub(crate) fn run(global: &Global, output: &Output, command: Key) -> Outcome {
     match command {
         Key::Apply(apply) => apply::run(global, output, &apply),
-        Key::Create(names) => create(global, &names),
+        Key::Create(names) => create(global, output, &names),
         Key::Import(import) if import.minio_static.is_some() => import_static::run(&import),
-        Key::Import(import) => self::import(global, &import),
+        Key::Import(import) => self::import(global, output, &import),
         Key::Info(name) => info(global, output, &name),
         Key::Ls(pattern) => list::keys(global, output, &pattern),
-        Key::Rm(remove) => rm(global, &remove),
+        Key::Rm(remove) => rm(global, output, &remove),
         Key::Encrypt(encrypt) => self::encrypt(global, output, &encrypt),
         Key::Decrypt(decrypt) => self::decrypt(global, output, &decrypt),
         Key::Dek(dek) => self::dek(global, output, &dek),
@@ -31,24 +33,48 @@ pub(crate) fn run(global: &Global, output: &Output, command: Key) -> Outcome {
     }
 }
 
-fn create(global: &Global, Names { names, if_not_exists, .. }: &Names) -> Outcome {
+/// Which keys are new, and which were there already.
+#[derive(Serialize, Default)]
+struct Created<'n> {
+    created: Vec<&'n str>,
+    existed: Vec<&'n str>,
+}
+
+fn create(global: &Global, output: &Output, Names { names, if_not_exists, .. }: &Names) -> Outcome {
     if names.is_empty() {
         return Err(missing("key name", "create"));
     }
-    online(global, async |client| {
+    // A wrong name is told before any key is made: the client refuses it without asking the server.
+    let wrong = names.iter().find(|name| name.parse::<KeyName>().is_err());
+    let names = wrong.map_or(names.as_slice(), std::slice::from_ref);
+    let done = online(global, async |client| {
+        let mut done = Created::default();
         for name in names {
-            let created = match client.create_key(name).await {
-                Err(error) if *if_not_exists && error.is_key_exists() => Ok(()),
-                created => created,
-            };
-            created
-                .map_err(|error| Failure::from(error).while_doing(format_args!("failed to create key \"{name}\"")))?;
+            match client.create_key(name).await {
+                Ok(()) => done.created.push(name.as_str()),
+                Err(error) if *if_not_exists && error.is_key_exists() => done.existed.push(name.as_str()),
+                Err(error) => {
+                    return Err(not_created(name, error));
+                }
+            }
         }
-        Ok(())
-    })
+        Ok(done)
+    })?;
+    output.done(&done)
 }
 
-fn import(global: &Global, import: &Import) -> Outcome {
+/// Up to v0.17 the bytes of a key could stand behind its name. They are not repeated.
+fn not_created(name: &str, error: Error) -> Failure {
+    match base64::decode(name.as_bytes()).map(Zeroizing::new) {
+        Ok(bytes) if bytes.len() == 32 => {
+            Failure::new("failed to create key: one name is no name, but 32 bytes in base64")
+                .hint("`kes key import NAME -` makes a key from 32 bytes of your own, read from standard input")
+        }
+        _ => Failure::from(error).while_doing(format_args!("failed to create key \"{name}\"")),
+    }
+}
+
+fn import(global: &Global, output: &Output, import: &Import) -> Outcome {
     if import.config.is_some() {
         return Err(Failure::usage("'--config' goes with '--minio-static'", "kes key import"));
     }
@@ -62,7 +88,8 @@ fn import(global: &Global, import: &Import) -> Outcome {
     online(global, async |client| {
         let imported = client.import_key(name, cipher, secret(&key)).await;
         imported.map_err(|error| Failure::from(error).while_doing(format_args!("failed to import \"{name}\"")))
-    })
+    })?;
+    output.done(&Created { created: vec![name], existed: Vec::new() })
 }
 
 /// What `info` prints, in the order of the labels.
@@ -96,7 +123,7 @@ fn info_text(info: &Info) -> String {
     .concat()
 }
 
-fn rm(global: &Global, remove: &Remove) -> Outcome {
+fn rm(global: &Global, output: &Output, remove: &Remove) -> Outcome {
     let names = &remove.names;
     if names.is_empty() {
         return Err(missing("key name", "rm"));
@@ -109,7 +136,8 @@ fn rm(global: &Global, remove: &Remove) -> Outcome {
                 .map_err(|error| Failure::from(error).while_doing(format_args!("failed to remove key \"{name}\"")))?;
         }
         Ok(())
-    })
+    })?;
+    output.done(&json!({ "removed": names }))
 }
 
 fn encrypt(global: &Global, output: &Output, encrypt: &Encrypt) -> Outcome {

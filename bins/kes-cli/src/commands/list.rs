@@ -15,6 +15,18 @@ enum What {
     Policies,
 }
 
+/// A name, and whether it is there, or as it is, only until the server restarts or reads its configuration again.
+struct Listed {
+    name: String,
+    is_ephemeral: bool,
+}
+
+impl Listed {
+    fn line(&self) -> String {
+        format!("{}{}\n", self.name, if self.is_ephemeral { "  ephemeral" } else { "" })
+    }
+}
+
 /// `kes ls`.
 pub(crate) fn all(global: &Global, output: &Output, ls: &Ls) -> Outcome {
     let what = match (ls.policy, ls.identity) {
@@ -51,7 +63,7 @@ pub(crate) fn identities(global: &Global, output: &Output, pattern: &Pattern) ->
 }
 
 /// `words` puts what was tried before an answer of the server; a mistake in the credentials is told without.
-fn fetch(global: &Global, what: What, pattern: &Pattern, words: impl Fn(Failure) -> Failure) -> Outcome<Vec<String>> {
+fn fetch(global: &Global, what: What, pattern: &Pattern, words: impl Fn(Failure) -> Failure) -> Outcome<Vec<Listed>> {
     let limit = pattern.limit.unwrap_or(usize::MAX);
     let pattern = pattern.pattern.as_deref().unwrap_or_default();
     let is_glob = glob::is_glob(pattern);
@@ -69,15 +81,17 @@ fn fetch(global: &Global, what: What, pattern: &Pattern, words: impl Fn(Failure)
             && let Some(name) = list.next().await.map_err(failed)?
         {
             if !is_glob || glob::matches(pattern, &name) {
-                names.push(name);
+                let is_ephemeral = list.is_ephemeral(&name);
+                names.push(Listed { name, is_ephemeral });
             }
         }
         Ok(names)
     })
 }
 
-fn show(output: &Output, what: What, names: &[String]) -> Outcome {
-    if let Some(document) = output.document(&names)? {
+fn show(output: &Output, what: What, names: &[Listed]) -> Outcome {
+    let plain: Vec<&str> = names.iter().map(|listed| listed.name.as_str()).collect();
+    if let Some(document) = output.document(&plain)? {
         return output::print(document);
     }
     if names.is_empty() {
@@ -88,5 +102,6 @@ fn show(output: &Output, what: What, names: &[String]) -> Outcome {
         What::Identities => "Identity",
         What::Policies => "Policy",
     };
-    output::print(format!("{}\n{}\n", output.underline(header), names.join("\n")))
+    let lines: String = names.iter().map(Listed::line).collect();
+    output::print(format!("{}\n{lines}", output.underline(header)))
 }

@@ -39,6 +39,9 @@ pub(crate) struct Log {
     /// Only requests that were answered so: 403, or 4xx
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
+    /// Go on until Ctrl-C: always so, and taken as other programs have it
+    #[arg(short, long)]
+    follow: bool,
     /// `trace`, up to v0.17
     #[arg(hide = true)]
     trace: Option<String>,

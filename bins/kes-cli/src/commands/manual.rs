@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
@@ -64,8 +64,7 @@ fn pages() -> Outcome<Vec<(String, Vec<u8>)>> {
 
 /// The definitions, with those of the server in their place.
 fn complete() -> Command {
-    let mut root = Cli::command().version(env!("CARGO_PKG_VERSION"));
-    root.build();
+    let mut root = Cli::definition();
     // Only now, or the client's global options would become the server's.
     for place in root.get_subcommands_mut().filter(|command| command.get_name() == "server") {
         let mut server = kes_server::command().name("server").bin_name("kes server");
@@ -85,28 +84,45 @@ fn brief() -> Command {
 }
 
 fn visible(command: &Command) -> Command {
-    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned();
+    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
     let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
     // Not every shell is told of the values of a positional argument; commands are offered in all of them.
-    let (choices, arguments): (Vec<Arg>, Vec<Arg>) =
+    let (choices, arguments): (Vec<&Arg>, Vec<&Arg>) =
         arguments.partition(|argument| argument.is_positional() && !argument.get_possible_values().is_empty());
-    let choices = choices.iter().flat_map(Arg::get_possible_values);
+    let choices = choices.into_iter().flat_map(Arg::get_possible_values);
     Command::new(command.get_name().to_owned())
         .about(command.get_about().cloned().unwrap_or_default())
         .disable_help_flag(true)
         .disable_help_subcommand(true)
         .disable_version_flag(true)
         .version(env!("CARGO_PKG_VERSION")) // for a flag that is there already
-        .args(arguments.into_iter().map(|argument| shorten(argument).global(false)))
+        .args(arguments.into_iter().map(offered))
         .subcommands(commands.map(visible))
         .subcommands(choices.map(|choice| Command::new(choice.get_name().to_owned())))
 }
 
-fn shorten(argument: Arg) -> Arg {
-    match argument.get_help().map(ToString::to_string) {
-        Some(help) => argument.help(help.split(" [").next().unwrap_or_default().to_owned()),
-        None => argument,
+/// What completion has to know of an argument. What it excludes or requires stays behind: the other may be one that is
+/// not offered.
+fn offered(argument: &Arg) -> Arg {
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut offered = Arg::new(argument.get_id().clone())
+        .help(help.split(" [").next().unwrap_or_default().to_owned())
+        .action(argument.get_action().clone())
+        .short(argument.get_short())
+        .visible_short_aliases(argument.get_visible_short_aliases().unwrap_or_default())
+        .value_hint(argument.get_value_hint());
+    if let Some(long) = argument.get_long() {
+        offered = offered.long(long.to_owned());
     }
+    for alias in argument.get_visible_aliases().unwrap_or_default() {
+        offered = offered.visible_alias(alias.to_owned());
+    }
+    if argument.get_action().takes_values() {
+        offered = offered.value_parser(argument.get_value_parser().clone());
+        offered = offered.value_names(argument.get_value_names().unwrap_or_default().to_vec());
+        offered = argument.get_num_args().into_iter().fold(offered, Arg::num_args);
+    }
+    offered
 }
 
 fn page(command: &Command) -> Outcome<Vec<u8>> {

@@ -282,7 +282,7 @@ impl<'m> Order<'m> {
 
     fn failure(&self, report: &Report<'_>, end: End, resumable: bool) -> Option<Failure> {
         let bad = report.first_bad.as_ref().map(|record| explain(record, self.on_conflict));
-        let resume = if resumable { " --resume" } else { "" };
+        let resume = if resumable { " with --resume" } else { "" };
         let again = format!("run the same command again{resume} to go on");
         match (end, bad) {
             (End::Complete, None) => None,

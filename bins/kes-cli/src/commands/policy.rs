@@ -57,9 +57,9 @@ pub(crate) fn run(global: &Global, output: &Output, command: Policy) -> Outcome 
         Policy::Info(name) => info(global, output, &name),
         Policy::Ls(pattern) => list::policies(global, output, &pattern),
         Policy::Show(name) => show(global, output, &name),
-        Policy::Create(create) => policy_change::create(global, &create),
-        Policy::Assign(assign) => policy_change::assign(global, &assign),
-        Policy::Rm(remove) => policy_change::remove(global, &remove),
+        Policy::Create(create) => policy_change::create(global, output, &create),
+        Policy::Assign(assign) => policy_change::assign(global, output, &assign),
+        Policy::Rm(remove) => policy_change::remove(global, output, &remove),
     }
 }
 

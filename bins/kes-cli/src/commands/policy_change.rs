@@ -6,10 +6,12 @@ use kes_client::Identity;
 use kes_client::wire::PolicyRequest;
 use kes_config::{File, PolicyFile};
 use kes_policy::Policy as Rules;
+use serde_json::json;
 
 use crate::args::{Enclave, Forget, Global};
 use crate::commands::identity;
 use crate::failure::{Failure, Outcome};
+use crate::output::Output;
 use crate::policies::{bytes, refused};
 use crate::{input, online};
 
@@ -54,7 +56,7 @@ impl Assign {
     }
 }
 
-pub(crate) fn create(global: &Global, create: &Create) -> Outcome {
+pub(crate) fn create(global: &Global, output: &Output, create: &Create) -> Outcome {
     let usage = |text: &str| Failure::usage(text, "kes policy create");
     let name = create.name.as_ref().ok_or_else(|| usage("no policy name specified"))?;
     // Compat: up to v0.17 the file was read from standard input if none was named.
@@ -66,7 +68,8 @@ pub(crate) fn create(global: &Global, create: &Create) -> Outcome {
     online(global, async |client| {
         let created = client.create_policy(name, &policy).await;
         created.map_err(|error| Failure::from(error).while_doing(format_args!("failed to create policy '{name}'")))
-    })
+    })?;
+    output.done(&json!({ "created": [name] }))
 }
 
 /// The rules that a file has for this policy.
@@ -98,7 +101,7 @@ fn request(policy: &Rules) -> PolicyRequest {
     PolicyRequest { allow: texts(policy.allow()), deny: texts(policy.deny()) }
 }
 
-pub(crate) fn assign(global: &Global, assign: &Assign) -> Outcome {
+pub(crate) fn assign(global: &Global, output: &Output, assign: &Assign) -> Outcome {
     let usage = |text: &str| Failure::usage(text, "kes policy assign");
     let policy = assign.policy.as_ref().ok_or_else(|| usage("no policy name specified"))?;
     if assign.identities.is_empty() {
@@ -112,10 +115,11 @@ pub(crate) fn assign(global: &Global, assign: &Assign) -> Outcome {
             assigned.map_err(|error| Failure::from(error).while_doing(what))?;
         }
         Ok(())
-    })
+    })?;
+    output.done(&json!({ "policy": policy, "assigned": texts(&identities) }))
 }
 
-pub(crate) fn remove(global: &Global, remove: &Remove) -> Outcome {
+pub(crate) fn remove(global: &Global, output: &Output, remove: &Remove) -> Outcome {
     if remove.names.is_empty() {
         return Err(Failure::usage("no policy name specified", "kes policy rm"));
     }
@@ -127,17 +131,17 @@ pub(crate) fn remove(global: &Global, remove: &Remove) -> Outcome {
                 .map_err(|error| Failure::from(error).while_doing(format_args!("failed to remove policy '{name}'")))?;
         }
         Ok(())
-    })
+    })?;
+    output.done(&json!({ "removed": remove.names }))
 }
 
 /// `kes identity rm`.
-pub(crate) fn forget(global: &Global, forget: &Forget) -> Outcome {
+pub(crate) fn forget(global: &Global, output: &Output, forget: &Forget) -> Outcome {
     if forget.identities.is_empty() {
         return Err(Failure::usage("no identity specified", "kes identity rm"));
     }
     let identities = named(&forget.identities)?;
-    let list = identities.iter().map(Identity::as_str).collect::<Vec<_>>().join(", ");
-    agreed(forget.yes, &format!("Take the policy away from {list}?"))?;
+    agreed(forget.yes, &format!("Take the policy away from {}?", texts(&identities).join(", ")))?;
     online(global, async |client| {
         for identity in &identities {
             let deleted = client.delete_identity(identity.as_str()).await;
@@ -145,7 +149,12 @@ pub(crate) fn forget(global: &Global, forget: &Forget) -> Outcome {
             deleted.map_err(|error| Failure::from(error).while_doing(what))?;
         }
         Ok(())
-    })
+    })?;
+    output.done(&json!({ "removed": texts(&identities) }))
+}
+
+fn texts(identities: &[Identity]) -> Vec<&str> {
+    identities.iter().map(Identity::as_str).collect()
 }
 
 fn named(arguments: &[String]) -> Outcome<Vec<Identity>> {

@@ -47,7 +47,7 @@ pub(crate) fn run(output: &Output, seal: &Seal) -> Outcome {
             let new = access::new_slot(&change.key, "kes seal change")?;
             offline(slots::change(place, output, change.slot, new))
         }
-        SealCommand::Migrate(migrate) => offline(entries::migrate(place, output, migrate.accept_plain)),
+        SealCommand::Migrate(migrate) => offline(entries::migrate(place, output, migrate)),
         SealCommand::Finish => offline(entries::finish(place, output)),
         SealCommand::Undo => offline(entries::undo(place, output)),
         SealCommand::Rotate(rotate) => {

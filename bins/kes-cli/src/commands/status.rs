@@ -11,7 +11,7 @@ use crate::output::{self, Output};
 
 pub(crate) fn run(global: &Global, output: &Output, status: &Status) -> Outcome {
     if let Some(url) = &status.probe {
-        return super::probe::run(global, url);
+        return super::probe::run(global, output, url);
     }
     online(global, async |client| {
         let routes = if status.api { Some(client.apis().await?) } else { None };

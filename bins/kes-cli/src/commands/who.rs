@@ -21,7 +21,8 @@ struct Facts {
     allow: Option<Rules>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deny: Option<Rules>,
-    created_at: String,
+    /// `null`: the server does not know this identity.
+    created_at: Option<String>,
     created_by: String,
     /// Gone after a restart or a reload of the server.
     ephemeral: bool,
@@ -48,19 +49,29 @@ async fn oneself(client: &Client) -> Outcome<Facts> {
     {
         return Ok(Facts::of(&identity, info));
     }
-    Err(unknown(refused, client.identity()))
+    match client.identity() {
+        Some(identity) if refused.reason() == Some(Reason::IdentityNotFound) => {
+            unknown(client, refused, identity).await
+        }
+        _ => Err(refused.into()),
+    }
 }
 
-fn unknown(refused: Error, identity: Option<Identity>) -> Failure {
-    let is_unknown = refused.reason() == Some(Reason::IdentityNotFound);
-    let failure = Failure::from(refused);
-    match identity {
-        Some(identity) if is_unknown => failure.hint(format!(
-            "you are {identity}: no policy of the server names you\n\
-                 or it is a MinIO KES server, which answers this question to its administrator only"
-        )),
-        _ => failure,
+/// Our server answers so if no policy names the caller: that is an answer. A MinIO KES server answers so to everybody but
+/// its administrator.
+async fn unknown(client: &Client, refused: Error, identity: Identity) -> Outcome<Facts> {
+    if client.version().await.is_ok_and(|version| is_ours(&version.version)) {
+        return Ok(Facts::without_policy(&identity));
     }
+    Err(Failure::from(refused).hint(format!(
+        "you are {identity}; this looks like a MinIO KES server, which answers the question to its administrator only"
+    )))
+}
+
+/// Theirs is the time of a commit, or unknown.
+fn is_ours(version: &str) -> bool {
+    let parts: Vec<&str> = version.split(['-', '+']).next().unwrap_or_default().split('.').collect();
+    parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
 }
 
 impl Facts {
@@ -71,9 +82,22 @@ impl Facts {
             policy: info.policy,
             allow: None,
             deny: None,
-            created_at: rfc3339::format(info.created_at),
+            created_at: Some(rfc3339::format(info.created_at)),
             created_by: info.created_by,
             ephemeral: info.ephemeral,
+        }
+    }
+
+    fn without_policy(identity: &Identity) -> Self {
+        Self {
+            identity: identity.to_string(),
+            admin: false,
+            policy: String::new(),
+            allow: Some(Rules::new()),
+            deny: Some(Rules::new()),
+            created_at: None,
+            created_by: String::new(),
+            ephemeral: false,
         }
     }
 
@@ -84,12 +108,14 @@ impl Facts {
             policy: info.policy,
             allow: Some(info.allow),
             deny: Some(info.deny),
-            created_at: rfc3339::format(info.created_at),
+            created_at: Some(rfc3339::format(info.created_at)),
             created_by: info.created_by,
             ephemeral: info.ephemeral,
         }
     }
 }
+
+const NO_POLICY: &str = "none: no policy of the server names this identity, so it may do nothing";
 
 fn text(output: &Output, facts: &Facts) -> String {
     let line = |label: &str, value: &str| match value {
@@ -97,8 +123,8 @@ fn text(output: &Output, facts: &Facts) -> String {
         value => format!("{label:<12}{value}\n"),
     };
     let mut text = line("Identity", &facts.identity)
-        + &line("Policy", &facts.policy)
-        + &line("Created At", &date(&facts.created_at))
+        + &line("Policy", if facts.created_at.is_none() { NO_POLICY } else { &facts.policy })
+        + &line("Created At", &facts.created_at.as_deref().map(date).unwrap_or_default())
         + &line("Role", if facts.admin { "Admin" } else { "User" })
         + &line("Created By", &facts.created_by)
         + &line("Lasts", if facts.ephemeral { EPHEMERAL } else { "" });
@@ -110,4 +136,19 @@ fn text(output: &Output, facts: &Facts) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_told_apart_by_their_versions() {
+        for ours in ["0.1.0", "1.22.333", "1.0.0-rc1+x"] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for theirs in ["2025-03-12T09-35-18Z", "<unknown>", "", "v0.17.3"] {
+            assert!(!is_ours(theirs), "{theirs}");
+        }
+    }
 }

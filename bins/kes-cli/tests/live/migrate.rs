@@ -176,7 +176,7 @@ fn an_interrupted_run_says_how_to_go_on_and_resume_reads_nothing_twice() {
         assert_eq!(status.code(), Some(130), "{stderr}");
         assert!(stdout.trim_end().ends_with(" not reached"), "{stdout}");
         assert!(
-            stderr.starts_with("Error: migration interrupted\nhint: run the same command again --resume"),
+            stderr.starts_with("Error: migration interrupted\nhint: run the same command again with --resume"),
             "{stderr}"
         );
     }

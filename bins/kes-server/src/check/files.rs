@@ -106,7 +106,7 @@ fn is_renewed(report: &mut Report, file: &Inspection, tls: &Tls, now: OffsetDate
 const RENEW: &str = "renew it; a changed file is taken up within seconds, without a restart";
 
 /// Warns about `key`, with `hint`.
-fn expiry(
+pub(super) fn expiry(
     report: &mut Report,
     file: &Inspection,
     (key, hint): (&str, &str),
@@ -118,6 +118,8 @@ fn expiry(
     let left = facts.not_after - now;
     let text = if left.is_negative() {
         format!("the certificate '{subject}' in {path} has expired on {when}")
+    } else if left < Duration::days(2) {
+        format!("the certificate '{subject}' in {path} expires in {} hours, on {when}", left.whole_hours())
     } else if left < SOON {
         format!("the certificate '{subject}' in {path} expires in {} days, on {when}", left.whole_days())
     } else {
@@ -126,7 +128,14 @@ fn expiry(
     report.warn(file.place(key), text, hint);
 }
 
-fn beginning(report: &mut Report, file: &Inspection, key: &str, path: &Path, facts: &Facts, now: OffsetDateTime) {
+pub(super) fn beginning(
+    report: &mut Report,
+    file: &Inspection,
+    key: &str,
+    path: &Path,
+    facts: &Facts,
+    now: OffsetDateTime,
+) {
     if facts.not_before > now {
         let (subject, when) = (&facts.subject, rfc3339::format(facts.not_before));
         let text = format!("the certificate '{subject}' in {} is not valid before {when}", path.display());

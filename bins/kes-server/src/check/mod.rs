@@ -5,6 +5,7 @@
 
 mod access;
 mod arguments;
+mod client_tls;
 mod files;
 mod machine;
 pub mod minio;
@@ -79,6 +80,7 @@ impl Check {
             store::check_seal(&mut report, &file, self.files);
             if self.files {
                 files::check(&mut report, &file, OffsetDateTime::now_utc());
+                client_tls::check(&mut report, &file, OffsetDateTime::now_utc());
                 Machine::this().check(&mut report, &file);
             }
             if self.connect {

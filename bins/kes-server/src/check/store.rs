@@ -31,7 +31,8 @@ pub(super) fn check(report: &mut Report, file: &Inspection) {
                 "the keys in {} are stored in plain text: who can read the folder or a backup of it has them",
                 fs.path.display()
             ),
-            "keep the folder on an encrypted file system, and encrypt its backups",
+            "write 'keystore.seal' beside it, and `kes seal migrate` seals what is there; or keep the folder and its backups \
+             on encrypted disks",
         );
     }
 }

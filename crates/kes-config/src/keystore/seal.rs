@@ -1,6 +1,6 @@
 //! `keystore.seal`: what wraps the values of whichever store stands beside it.
 
-use super::unseal::{fingerprint, secret_path};
+use super::unseal::secret_path;
 use super::vault::check_pair;
 use super::{AwsKms, AzureLogin, ClientTls, Endpoint, Missing, VaultLogin};
 use crate::secret::Secret;
@@ -33,8 +33,6 @@ pub struct Seal {
     pub vault: Option<SealVault>,
     /// Where systemd puts credentials: `CREDENTIALS_DIRECTORY`.
     pub(super) credentials: Option<PathBuf>,
-    /// What the files that hold keys held when this was read, as a hash.
-    pub(super) content: u64,
 }
 
 impl Seal {
@@ -113,7 +111,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
         let hint = "write the name from 'LoadCredential=<name>:<path>' of the systemd unit";
         return Err(section.refuse(error.hint(hint)));
     }
-    let mut seal = Seal {
+    Ok(Some(Seal {
         store,
         passphrase,
         passphrase_file,
@@ -125,10 +123,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
         azure,
         vault,
         credentials,
-        content: 0,
-    };
-    seal.content = fingerprint(&seal.files().into_iter().map(|(_, path)| path).collect::<Vec<_>>());
-    Ok(Some(seal))
+    }))
 }
 
 fn read_azure(section: &Section<'_>) -> Result<SealAzure, Refused> {

@@ -4,11 +4,10 @@ use super::{Backend, Seal, Store, VaultMode, chain};
 use crate::error::{Error, ErrorKind, Place, io_words};
 use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
 use kes_keystore::{KeyStore, fs};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Where Docker, Podman and Kubernetes put secrets.
@@ -52,13 +51,6 @@ impl Store {
         self.nothing_to_seal().into_iter().chain(keys).chain(self.recovery_key(seal).err()).collect()
     }
 
-    /// Whether the files that hold the keys of `keystore.seal` had the same content when the two were read.
-    /// [`Store::same_as`] tells whether the sections say the same.
-    #[must_use]
-    pub fn same_sealing_keys(&self, other: &Self) -> bool {
-        self.seal.as_ref().map(|seal| seal.content) == other.seal.as_ref().map(|seal| seal.content)
-    }
-
     /// Opens the store as [`Store::open`] does, but changes nothing: a store that is not sealed yet stays so, and what a
     /// killed server has left behind is left there. `None` if the store's directory is not there.
     ///
@@ -81,6 +73,18 @@ impl Store {
         looked.map(Some)
     }
 
+    /// What [`Store::look`] finds, for those who need a store.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`ErrorKind::Store`] if the store's directory is not there.
+    pub async fn open_unchanged(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        match self.look().await? {
+            Some(look) => Ok(look.store),
+            None => Err(Error::new(ErrorKind::Store, format!("{}: there is no such folder", self.backend))
+                .at(self.place.clone())),
+        }
+    }
+
     async fn look_sealed(&self, seal: &Seal, inner: &Arc<dyn KeyStore>) -> Result<Look, Error> {
         if let Some(error) = self.nothing_to_seal() {
             return Err(error);
@@ -101,7 +105,7 @@ impl Store {
     /// they are until they are migrated.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`], also if it is sealed already.
+    /// [`ErrorKind::Store`], also if it is sealed already, or if `keystore.seal.store` names the store that must be there.
     pub async fn seal_now(&self, recovery: Option<RecoveryKey>) -> Result<Unlocked, Error> {
         let Some(seal) = &self.seal else {
             let error =
@@ -109,6 +113,10 @@ impl Store {
             return Err(error.hint("write 'keystore.seal' with passphrase, key, key_file or credential"));
         };
         let inner = self.open_beneath().await?;
+        if let Some(expected) = &seal.store {
+            let (store, found) = (inner.describe(), "it is not sealed".to_owned());
+            return Err(self.seal_error(sealed::Error::OtherStore { store, expected: expected.clone(), found }));
+        }
         self.seal_by(seal, inner, recovery).await
     }
 
@@ -376,18 +384,6 @@ pub struct Look {
     pub is_to_be_sealed: bool,
 }
 
-/// A keyed hash of the content of files; meaningful within one process.
-pub(super) fn fingerprint(files: &[PathBuf]) -> u64 {
-    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    let content = |path: &PathBuf| {
-        let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_LEN as usize));
-        let file = std::fs::File::open(path).ok()?;
-        file.take(MAX_SECRET_LEN).read_to_end(&mut content).ok()?;
-        Some(STATE.hash_one(&*content))
-    };
-    STATE.hash_one(files.iter().map(content).collect::<Vec<_>>())
-}
-
 fn recovery_slot(key: RecoveryKey) -> NewSlot {
     NewSlot::of(SealingKey::recovery("recovery key", key))
 }
@@ -410,6 +406,7 @@ fn hint(error: &sealed::Error) -> &'static str {
             "give the key that the store was sealed with; 'kes seal status --config FILE' lists the slots, and \
              'kes seal recover --config FILE' opens it with the recovery key"
         }
+        sealed::Error::NothingToSeal { .. } => "remove 'keystore.seal'",
         sealed::Error::NotSealed { .. } => "'kes seal init --config FILE' seals it",
         sealed::Error::OtherStore { .. } => {
             "check the path, and that everything is mounted; else correct 'keystore.seal.store'"

@@ -160,6 +160,29 @@ async fn an_old_directory_is_served_as_it_is() {
     assert_eq!(again, notices[1..], "the first sentence is for the first time");
 }
 
+/// `check --connect`, `verify` and the source of `migrate` only look.
+#[tokio::test]
+async fn who_only_looks_seals_nothing() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(folder.path().join("keys/old"), OLD).unwrap();
+    let recovery = folder.path().join("recovery.txt");
+    let config = store(folder.path(), &format!("passphrase: p, recovery: {}", recovery.display()), &[]);
+    let opened = config.open_unchanged().await.unwrap();
+    assert_eq!(opened.get(&name("old")).await.unwrap().expose(), OLD.as_bytes());
+    assert!(!recovery.exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("keys")).unwrap().count(), 1);
+
+    works(config.open().await.unwrap()).await;
+    let opened = config.open_unchanged().await.unwrap();
+    assert_eq!(opened.get(&name("key-1")).await.unwrap().expose(), b"value", "through the seal that is there");
+    let error = store(folder.path(), "passphrase: wrong", &[]).open_unchanged().await.map(|_| ()).unwrap_err();
+    assert!(error.message().contains("is sealed under another key"), "{error}");
+    let pinned = format!("passphrase: p, store: {}", "0".repeat(32));
+    let error = store(folder.path(), &pinned, &[]).open_unchanged().await.map(|_| ()).unwrap_err();
+    assert!(error.message().contains("is not the sealed store 0000"), "{error}");
+}
+
 #[tokio::test]
 async fn the_recovery_key_is_written_once_and_opens() {
     let folder = folder();
@@ -317,21 +340,4 @@ fn everything_that_keeps_a_seal_from_opening_is_told_at_once() {
     let text = file_with(&[&format!("keystore: {{static: {{key: 'k:{KEY}'}}, seal: {{passphrase: p}}}}")]);
     let faults = load(&text, &[]).unwrap().config.store.seal_faults();
     assert!(faults[0].message().starts_with("there is nothing to seal"), "{faults:?}");
-}
-
-/// A reload must open the store anew when the key in the file is another one.
-#[test]
-fn a_changed_key_file_is_noticed() {
-    let folder = folder();
-    let path = folder.path().join("key");
-    let read = || store(folder.path(), &format!("key_file: {}", path.display()), &[]);
-    std::fs::write(&path, KEY).unwrap();
-    let (one, two) = (read(), read());
-    assert!(one.same_as(&two) && one.same_sealing_keys(&two));
-    std::fs::write(&path, "ab".repeat(32)).unwrap();
-    let three = read();
-    assert!(one.same_as(&three) && !one.same_sealing_keys(&three));
-    std::fs::remove_file(&path).unwrap();
-    assert!(!read().same_sealing_keys(&three));
-    assert!(store(folder.path(), "passphrase: p", &[]).same_sealing_keys(&store(folder.path(), "passphrase: p", &[])));
 }

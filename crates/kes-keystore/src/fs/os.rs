@@ -228,6 +228,11 @@ pub(super) fn lacks_exchange(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
+/// How a link is refused that must not be followed.
+pub(super) fn is_link(cause: &io::Error) -> bool {
+    cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
 /// How file systems without hard links answer.
 fn lacks_links(cause: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};

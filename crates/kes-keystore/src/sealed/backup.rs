@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use kes_crypto::base64;
+use kes_crypto::sealing::SealKey;
 use serde::{Deserialize, Serialize};
 
 use super::keyring::{Keyring, Root, random_id};
@@ -162,38 +163,30 @@ impl Backup {
     /// # Errors
     /// [`Error::Backup`]; [`Error::WrongKey`], [`Error::External`].
     pub async fn open(file: &[u8], keys: &[SealingKey]) -> Result<Self, Error> {
-        let refuse = |problem: &str| Error::Backup(problem.to_owned());
-        let lines = file.strip_suffix(b"\n").ok_or_else(|| refuse("it is not whole: its end is missing"))?;
-        let last = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let (content, mac) = file.split_at(last);
-        let mac = mac.strip_prefix(MAC_LINE).and_then(|mac| base64::decode(mac).ok());
-        let mut lines = content.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
-        match lines.next() {
-            Some(line) if line == MAGIC.as_bytes() => {}
-            Some(line) if line.starts_with(b"kes-backup:") => return Err(refuse("it is of a later release")),
-            _ => return Err(refuse("it is no backup of kes")),
-        }
-        let mac = mac.ok_or_else(|| refuse("it is not whole: its end is missing"))?;
-        let header = lines.next().and_then(|line| serde_json::from_slice::<Header>(line).ok());
-        let header = header.ok_or_else(|| refuse("its second line is damaged"))?;
-        let stored = lines.next().ok_or_else(|| refuse("it has no slot table"))?;
-        let stored = Stored::parse(stored).map_err(|problem| Error::Backup(format!("its slot table: {problem}")))?;
-        let (keys, _) =
-            unlock(&format!("the backup of {}", header.source), &stored, keys).await.map_err(|error| match error {
-                Error::Damaged { problem, .. } => Error::Backup(format!("its slot table: {problem}")),
-                error => error,
+        let content = Content::of(file)?;
+        let source = format!("the backup of {}", content.header.source);
+        let (keyring, _) = unlock(&source, &content.stored, keys).await.map_err(|error| match error {
+            Error::Damaged { problem, .. } => Error::Backup(format!("its slot table: {problem}")),
+            error => error,
+        })?;
+        content.verified(keyring)
+    }
+
+    /// Opens a backup by the store itself, if its root key is still that of the backup, whatever has become of the slots:
+    /// a passphrase that was changed since does not matter then.
+    ///
+    /// # Errors
+    /// [`Error::Backup`]; [`Error::WrongKey`] if the store has not that root key.
+    pub fn open_by(file: &[u8], store: &Unlocked) -> Result<Self, Error> {
+        let content = Content::of(file)?;
+        let root = store.keys.root(&content.stored.table.root);
+        let root =
+            root.and_then(|root| SealKey::from_bytes(root.key.expose()).ok()).ok_or_else(|| Error::WrongKey {
+                store: format!("the backup of {}", content.header.source),
+                tried: format!("the root key of {}", store.inner.describe()),
             })?;
-        if !keys.current.key.verify(MAC, content, &mac) {
-            return Err(refuse("it was changed, or is not whole"));
-        }
-        let entries = lines.map(parse_line).collect::<Option<Vec<_>>>();
-        let entries = entries.filter(|entries| entries.len() == header.keys);
-        let entries = entries.ok_or_else(|| refuse("it does not hold the keys that it says"))?;
-        let backup = Self { header, table: stored.table, keys, entries };
-        for (name, entry) in &backup.entries {
-            backup.value(name, entry)?;
-        }
-        Ok(backup)
+        let keyring = content.stored.keyring(root);
+        content.verified(keyring.map_err(|problem| Error::Backup(format!("its slot table: {problem}")))?)
     }
 
     /// What it says of itself.
@@ -312,6 +305,57 @@ impl std::fmt::Debug for Backup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Backup({} keys of {})", self.entries.len(), self.header.source)
     }
+}
+
+/// What stands in a file, not yet verified.
+struct Content<'f> {
+    header: Header,
+    stored: Stored,
+    /// The lines of the keys.
+    lines: Vec<&'f [u8]>,
+    /// What the MAC is of.
+    covered: &'f [u8],
+    mac: Vec<u8>,
+}
+
+impl<'f> Content<'f> {
+    fn of(file: &'f [u8]) -> Result<Self, Error> {
+        let lines = file.strip_suffix(b"\n").ok_or_else(|| refuse("it is not whole: its end is missing"))?;
+        let last = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let (covered, mac) = file.split_at(last);
+        let mac = mac.strip_prefix(MAC_LINE).and_then(|mac| base64::decode(mac).ok());
+        let mut lines = covered.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
+        match lines.next() {
+            Some(line) if line == MAGIC.as_bytes() => {}
+            Some(line) if line.starts_with(b"kes-backup:") => return Err(refuse("it is of a later release")),
+            _ => return Err(refuse("it is no backup of kes")),
+        }
+        let mac = mac.ok_or_else(|| refuse("it is not whole: its end is missing"))?;
+        let header = lines.next().and_then(|line| serde_json::from_slice::<Header>(line).ok());
+        let header = header.ok_or_else(|| refuse("its second line is damaged"))?;
+        let stored = lines.next().ok_or_else(|| refuse("it has no slot table"))?;
+        let stored = Stored::parse(stored).map_err(|problem| Error::Backup(format!("its slot table: {problem}")))?;
+        Ok(Self { header, stored, lines: lines.collect(), covered, mac })
+    }
+
+    /// The backup, if nobody has changed it and every key in it opens.
+    fn verified(self, keys: Keyring) -> Result<Backup, Error> {
+        if !keys.current.key.verify(MAC, self.covered, &self.mac) {
+            return Err(refuse("it was changed, or is not whole"));
+        }
+        let entries = self.lines.into_iter().map(parse_line).collect::<Option<Vec<_>>>();
+        let entries = entries.filter(|entries| entries.len() == self.header.keys);
+        let entries = entries.ok_or_else(|| refuse("it does not hold the keys that it says"))?;
+        let backup = Backup { header: self.header, table: self.stored.table, keys, entries };
+        for (name, entry) in &backup.entries {
+            backup.value(name, entry)?;
+        }
+        Ok(backup)
+    }
+}
+
+fn refuse(problem: &str) -> Error {
+    Error::Backup(problem.to_owned())
 }
 
 fn parse_line(line: &[u8]) -> Option<(KeyName, Vec<u8>)> {

@@ -61,9 +61,13 @@ impl Unlocked {
                 Form::NoKey => report.left.push((name, "it is no key".to_owned())),
                 Form::Unreadable(problem) => report.left.push((name, problem)),
                 before @ (Form::Plain | Form::Retired) => {
-                    if self.seal_one(&name, &value, before == Form::Plain).await? {
-                        progress(&name);
-                        report.changed += 1;
+                    match self.seal_one(&name, &value, before == Form::Plain).await? {
+                        Moved::Done => {
+                            progress(&name);
+                            report.changed += 1;
+                        }
+                        Moved::Deleted => {}
+                        Moved::Left(problem) => report.left.push((name, problem.to_owned())),
                     }
                 }
             }
@@ -167,8 +171,7 @@ impl Unlocked {
         }
     }
 
-    /// Whether it was done; not if the key was deleted meanwhile.
-    async fn seal_one(&self, name: &KeyName, before: &Value, was_plain: bool) -> Result<bool, Error> {
+    async fn seal_one(&self, name: &KeyName, before: &Value, was_plain: bool) -> Result<Moved, Error> {
         let opened;
         let value = if was_plain {
             before
@@ -182,18 +185,24 @@ impl Unlocked {
         if was_plain {
             self.keep_copy(name, before).await?;
         }
-        if !self.swap(name, before.expose(), &sealed).await? {
+        let refused = match self.swap(name, before.expose(), &sealed).await {
+            Ok(true) => None,
+            Ok(false) => Some(Moved::Deleted),
+            Err(Error::Store(crate::Error::Damaged { problem, .. })) => Some(Moved::Left(problem)),
+            Err(error) => return Err(error),
+        };
+        if let Some(refused) = refused {
             if was_plain {
                 forget_copy(self.inner.as_ref(), name).await?;
             }
-            return Ok(false);
+            return Ok(refused);
         }
         match swap::get(self.inner.as_ref(), name).await {
-            Ok(stored) => self.compare(name, stored.expose(), value).map(|()| true),
+            Ok(stored) => self.compare(name, stored.expose(), value).map(|()| Moved::Done),
             // Deleted in this instant, by a server that does not know of the copy.
             Err(crate::Error::NotFound) => {
                 forget_copy(self.inner.as_ref(), name).await?;
-                Ok(false)
+                Ok(Moved::Deleted)
             }
             Err(error) => Err(error.into()),
         }
@@ -282,6 +291,16 @@ impl Unlocked {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What became of a key that was to be sealed.
+enum Moved {
+    /// It is sealed, and was read back.
+    Done,
+    /// It was deleted meanwhile.
+    Deleted,
+    /// The store cannot replace it, for this reason; it is as it was.
+    Left(&'static str),
 }
 
 fn refused(name: &KeyName, problem: &str) -> Error {

@@ -111,11 +111,13 @@ fn legend(page: &mut String) {
 fn table(page: &mut String, matrix: &Matrix, on_keys: bool) {
     let columns: Vec<_> = matrix.operations(on_keys).collect();
     let caption = if on_keys { "Operations on keys, by policy and identity" } else { "Other operations, by policy" };
-    let _ = write!(page, "<table>\n<caption>{caption}</caption>\n<colgroup><col class=\"who\">");
+    // Where columns are narrow, headings stand upright.
+    let class = if columns.len() > 12 { " class=\"many\"" } else { "" };
+    let _ = write!(page, "<table{class}>\n<caption>{caption}</caption>\n<colgroup><col class=\"who\">");
     page.push_str(&"<col>".repeat(columns.len()));
     page.push_str("</colgroup>\n<thead><tr><th scope=\"col\">Policy</th>");
     for (_, operation) in &columns {
-        let _ = write!(page, "<th scope=\"col\" title=\"{}\">{}</th>", operation.path, operation.name);
+        let _ = write!(page, "<th scope=\"col\" title=\"{}\"><span>{}</span></th>", operation.path, operation.name);
     }
     page.push_str("</tr></thead>\n");
     if let Some(administrator) = &matrix.administrator {

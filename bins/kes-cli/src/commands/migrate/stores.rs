@@ -39,7 +39,8 @@ impl Side {
         let store = match missing_directory(&config) {
             Some(path) if purpose == Purpose::Source => return Err(no_source(path)),
             Some(_) if purpose == Purpose::DryTarget => Arc::new(memory::Store::default()),
-            _ => config.open_store().await.map_err(|error| refused(&error))?,
+            _ if purpose == Purpose::Target => config.open_store().await.map_err(|error| refused(&error))?,
+            _ => config.open_store_unchanged().await.map_err(|error| refused(&error))?,
         };
         let place = place(&config);
         Ok(Self { config, store, place, warnings })

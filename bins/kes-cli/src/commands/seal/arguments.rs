@@ -27,24 +27,34 @@ pub(crate) struct Access {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SealCommand {
     /// Show slots, and how many keys are sealed
+    #[command(after_help = STATUS)]
     Status,
     /// Seal a store by the keys that its configuration names, and by a new recovery key
+    #[command(after_help = INIT)]
     Init(Init),
     /// Add a slot
+    #[command(after_help = ADD)]
     Add(Add),
     /// Remove a slot: its key opens the store no more
+    #[command(after_help = RM)]
     Rm(Slot),
     /// Change what opens a slot
+    #[command(after_help = CHANGE)]
     Change(Change),
-    /// Seal all keys that are not sealed yet; each is verified, and kept aside until `finish`
+    /// Seal all keys that are not sealed yet, and the store if it is not; each is verified, and kept aside until `finish`
+    #[command(after_help = MIGRATE)]
     Migrate(Migrate),
     /// End a migration for good: remove what was kept aside, take sealed keys only
+    #[command(after_help = FINISH)]
     Finish,
     /// Store all keys as MinIO KES does again, and remove the seal
+    #[command(after_help = UNDO)]
     Undo,
     /// Make a new root key and re-seal every key under it
+    #[command(after_help = ROTATE)]
     Rotate(Rotate),
     /// Open a store with its recovery key, and give it the sealing keys that the configuration names now
+    #[command(after_help = RECOVER)]
     Recover(Recover),
 }
 
@@ -106,6 +116,9 @@ pub(crate) struct Migrate {
     /// In a store that takes sealed keys only: seal others as well. Whoever can write to the store may have made them
     #[arg(long)]
     pub(crate) accept_plain: bool,
+    /// If the store is not sealed yet: make no recovery key
+    #[arg(long)]
+    pub(crate) no_recovery: bool,
 }
 
 #[derive(Debug, Args)]
@@ -175,8 +188,8 @@ pub(crate) struct Restore {
 }
 
 const EXAMPLES: &str = "Examples:
-  kes seal init --config config.yml                          seal a store; shows the recovery key once
-  kes seal migrate --config config.yml                       seal the keys of an old directory
+  kes seal init --config config.yml                          seal a new store; shows the recovery key once
+  kes seal migrate --config config.yml                       seal an old directory and its keys
   kes seal finish --config config.yml                        remove what was kept aside
   kes seal add --passphrase @new.txt --config config.yml     one more slot
   kes seal recover --recovery-key @paper --config config.yml";
@@ -189,3 +202,57 @@ const RESTORE_EXAMPLES: &str = "Examples:
   kes restore --config config.yml --dry-run kes.backup
   kes restore --config config.yml kes.backup
   kes restore --config config.yml --recovery-key @paper kes.backup";
+
+const STATUS: &str = "Examples:
+  kes seal status --config config.yml
+  kes seal status --config config.yml --json | jq .slots";
+
+const INIT: &str = "Examples:
+  kes seal init --config config.yml                          shows the recovery key once
+  kes seal init --config config.yml --no-recovery";
+
+const ADD: &str = "Examples:
+  kes seal add --config config.yml --passphrase              asks for it twice
+  kes seal add --config config.yml --key @new.key --label office
+  kes seal add --config config.yml --recovery                shows the new recovery key once
+  kes seal add --config config.yml --configured";
+
+const RM: &str = "Never removes the last slot.
+
+Examples:
+  kes seal rm --config config.yml 2";
+
+const CHANGE: &str = "No key is touched: only what opens the store.
+
+Examples:
+  kes seal change --config config.yml 1 --passphrase @new.txt
+  kes seal change --config config.yml 2 --recovery           shows the new recovery key once";
+
+const MIGRATE: &str = "Servers with this seal may run meanwhile. Interrupted, the same command goes on.
+
+Examples:
+  kes seal migrate --config config.yml
+  kes seal status --config config.yml                        how many are left";
+
+const FINISH: &str = "`kes seal undo` works before and after.
+
+Examples:
+  kes seal finish --config config.yml";
+
+const UNDO: &str = "Stop the servers before, and remove `keystore.seal` from their configuration after.
+
+Examples:
+  kes seal undo --config config.yml";
+
+const ROTATE: &str = "Who has had a slot's key and a copy of the store opens nothing new with them.
+
+Examples:
+  kes seal rotate --config config.yml
+  kes seal rotate --config config.yml --passphrase @other.txt --recovery-key @paper
+  kes seal rotate --config config.yml --drop 3               leave slot 3 behind";
+
+const RECOVER: &str = "First write the new sealing key into the configuration.
+
+Examples:
+  kes seal recover --config config.yml                       asks for the recovery key
+  kes seal recover --config config.yml --recovery-key @paper --drop-others";

@@ -4,14 +4,21 @@ use kes_keystore::sealed::{Report, SealingKey};
 use serde_json::{Value, json};
 
 use super::access::{Place, keys, new_recovery_key};
-use super::slots::{document as slots_document, unkeyed_recovery_slots};
+use super::arguments::Migrate;
+use super::slots::{document as slots_document, seal_now, sealed_already, sealed_text, unkeyed_recovery_slots};
 use super::{show, tell};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
-pub(super) async fn migrate(mut place: Place, output: &Output, accept_plain: bool) -> Outcome {
-    let (mut unlocked, _) = place.unlock().await?;
-    let migrated = unlocked.migrate(accept_plain, &mut |_| {}).await;
+pub(super) async fn migrate(mut place: Place, output: &Output, migrate: &Migrate) -> Outcome {
+    // One command is enough for a directory of the old server: it seals the store as `init` does.
+    let is_new = place.config.store.seal().is_some() && sealed_already(&place).await?.is_none();
+    let (mut unlocked, recovery) = match is_new {
+        true => seal_now(&place, output, migrate.no_recovery).await?,
+        false => (place.unlock().await?.0, None),
+    };
+    let begin = if is_new { sealed_text(&unlocked) } else { String::new() };
+    let migrated = unlocked.migrate(migrate.accept_plain, &mut |_| {}).await;
     let report = migrated.map_err(|error| match error {
         error @ kes_keystore::sealed::Error::Unfinished { .. } => place.failed(error).hint(
             "this store takes sealed keys only, so somebody may have slipped them in: delete them, or seal them with \
@@ -22,7 +29,12 @@ pub(super) async fn migrate(mut place: Place, output: &Output, accept_plain: boo
     let end =
         "Their copies are kept as '-kes-plain-NAME': 'kes seal finish' removes them, 'kes seal undo' turns back\n";
     let end = if report.changed > 0 { end } else { "" };
-    tell(output, &document(&report), &format!("{}{end}", text(&report, "sealed and verified", "sealed before")))?;
+    let mut document = document(&report);
+    if is_new {
+        document["seal"] = slots_document(&unlocked.table(), recovery.as_ref());
+    }
+    let text = text(&report, "sealed and verified", "sealed before");
+    tell(output, &document, &format!("{begin}{text}{end}"))?;
     left(&report)
 }
 

@@ -11,28 +11,48 @@ use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
 pub(super) async fn init(place: Place, output: &Output, init: &Init) -> Outcome {
-    let store = &place.config.store;
-    let inner = store.open_beneath().await.map_err(|error| refused(&error))?;
-    if TableInfo::read(inner.as_ref()).await.map_err(|error| place.failed(error))?.is_some() {
-        let store = inner.describe();
+    if let Some(store) = sealed_already(&place).await? {
         return Err(place.failed(kes_keystore::sealed::Error::AlreadySealed { store }));
     }
-    let in_file = store.seal().is_some_and(|seal| seal.recovery.is_some());
+    let (unlocked, recovery) = seal_now(&place, output, init.no_recovery).await?;
+    let plain = plain_keys(&unlocked, &place).await?;
+    let more = match plain {
+        0 => String::new(),
+        count => format!("{} from before served unsealed: 'kes seal migrate' seals what is there\n", keys(count)),
+    };
+    tell(output, &document(&unlocked.table(), recovery.as_ref()), &format!("{}{more}", sealed_text(&unlocked)))
+}
+
+/// What the store beneath calls itself, if it is sealed.
+pub(super) async fn sealed_already(place: &Place) -> Result<Option<String>, Failure> {
+    let inner = place.config.store.open_beneath().await.map_err(|error| refused(&error))?;
+    let table = TableInfo::read(inner.as_ref()).await.map_err(|error| place.failed(error))?;
+    Ok(table.map(|_| inner.describe()))
+}
+
+/// Seals a store by what the configuration names and by a new recovery key, which is shown before.
+pub(super) async fn seal_now(
+    place: &Place,
+    output: &Output,
+    no_recovery: bool,
+) -> Result<(Unlocked, Option<RecoveryKey>), Failure> {
+    let store = &place.config.store;
+    let is_shown = store.seal().is_some_and(|seal| seal.recovery.is_none() && seal.store.is_none());
     let mut recovery = None;
-    if store.seal().is_some() && !init.no_recovery && !in_file {
+    if is_shown && !no_recovery {
+        // A key that cannot be read is said before anything is shown.
+        store.sealing_keys().await.map_err(|error| refused(&error))?;
         let (_, shown) = new_recovery_key()?;
         show(output, &shown)?;
         recovery = Some(shown);
     }
     let copy = recovery.as_ref().map(copied);
     let unlocked = store.seal_now(copy).await.map_err(|error| refused(&error))?;
-    let plain = plain_keys(&unlocked, &place).await?;
-    let more = match plain {
-        0 => String::new(),
-        count => format!("{} from before served unsealed: 'kes seal migrate' seals what is there\n", keys(count)),
-    };
-    let text = format!("Sealed {}\n{}{more}", unlocked.inner().describe(), slots(&unlocked.table()));
-    tell(output, &document(&unlocked.table(), recovery.as_ref()), &text)
+    Ok((unlocked, recovery))
+}
+
+pub(super) fn sealed_text(unlocked: &Unlocked) -> String {
+    format!("Sealed {}\n{}", unlocked.inner().describe(), slots(&unlocked.table()))
 }
 
 pub(super) async fn add(mut place: Place, output: &Output, new: (NewSlot, Option<RecoveryKey>)) -> Outcome {

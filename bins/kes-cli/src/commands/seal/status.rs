@@ -1,6 +1,9 @@
 //! `kes seal status`.
 
-use kes_keystore::sealed::{Form, SlotInfo, Survey, TableInfo, Unlocked};
+use std::sync::Arc;
+
+use kes_keystore::KeyStore;
+use kes_keystore::sealed::{Form, SealingKey, SlotInfo, Survey, TableInfo, Unlocked};
 use serde_json::{Value, json};
 
 use super::access::{Place, refused};
@@ -17,16 +20,18 @@ pub(super) async fn run(mut place: Place, output: &Output) -> Outcome {
         let text = format!("Store    {store}\nSeal     none\nKeys     {}\n", counts.text());
         return tell(output, &json!({"store": store, "sealed": false, "keys": counts.document()}), &text);
     };
-    let keys = place.keys().await?;
-    let opened = Unlocked::open(inner.clone(), &keys).await;
+    // Whoever has lost the key wants to see the slots most of all: what is wrong is said after them.
+    let opened = open(&mut place, &inner).await;
     let survey = match &opened {
-        Ok(unlocked) => unlocked.survey().await,
+        Ok((unlocked, _)) => unlocked.survey().await,
         Err(_) => Survey::of(inner.as_ref()).await,
     };
     let survey = survey.map_err(|error| place.failed(error))?;
     let counts = Counts::of(&survey);
-    let by = opened.as_ref().ok().map(Unlocked::opened_by);
-    let by = by.map(|(index, slot)| (keys[index].source().to_owned(), slot));
+    let by = opened.as_ref().ok().map(|(unlocked, keys)| {
+        let (index, slot) = unlocked.opened_by();
+        (keys[index].source().to_owned(), slot)
+    });
     let document = json!({
         "store": inner.describe(),
         "sealed": true,
@@ -40,7 +45,13 @@ pub(super) async fn run(mut place: Place, output: &Output) -> Outcome {
         "keys": counts.document(),
     });
     tell(output, &document, &text(output, &inner.describe(), &table, by.as_ref(), &survey))?;
-    opened.map(drop).map_err(|error| place.failed(error))
+    opened.map(drop)
+}
+
+async fn open(place: &mut Place, inner: &Arc<dyn KeyStore>) -> Outcome<(Unlocked, Vec<SealingKey>)> {
+    let keys = place.keys().await?;
+    let unlocked = Unlocked::open(Arc::clone(inner), &keys).await.map_err(|error| place.failed(error))?;
+    Ok((unlocked, keys))
 }
 
 fn text(output: &Output, store: &str, table: &TableInfo, by: Option<&(String, u32)>, survey: &Survey) -> String {

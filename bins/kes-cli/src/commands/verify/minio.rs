@@ -28,22 +28,22 @@ const HEAD: usize = 4096;
 /// Before the bytes of a part stands their checksum.
 const CHECKSUM: usize = 32;
 
-const SYSTEM: &str = ".minio.sys";
+pub(in crate::commands) const SYSTEM: &str = ".minio.sys";
 
 /// What there was beside sealed keys.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(in crate::commands) struct Seen {
     /// Versions of objects that are not sealed by a KMS.
     pub(super) unsealed: usize,
     /// Configuration files that are not sealed by a KMS.
     pub(super) plain_config: usize,
     /// Configuration files whose head lies on drives that were not named.
-    pub(super) spread_config: Vec<String>,
+    pub(in crate::commands) spread_config: Vec<String>,
 }
 
-/// Walks the drives and hands over each sealed key once.
-pub(super) fn walk(drives: &[PathBuf], found: &mut dyn FnMut(Sealed)) -> Outcome<Seen> {
-    let mut walk = Walk { drives, is_new: Distinct::new(drives.len() > 1), seen: Seen::default(), found };
+/// Walks the drives and hands over each sealed key once; of a bucket, so many objects at most.
+pub(in crate::commands) fn walk(drives: &[PathBuf], limit: usize, found: &mut dyn FnMut(Sealed)) -> Outcome<Seen> {
+    let mut walk = Walk { drives, limit, is_new: Distinct::new(drives.len() > 1), seen: Seen::default(), found };
     for drive in drives {
         walk.drive(drive)?;
     }
@@ -65,6 +65,8 @@ impl Distinct {
 
 struct Walk<'w> {
     drives: &'w [PathBuf],
+    /// Objects of a bucket.
+    limit: usize,
     is_new: Distinct,
     seen: Seen,
     found: &'w mut dyn FnMut(Sealed),
@@ -95,6 +97,7 @@ impl Walk<'_> {
     /// All objects of a bucket; their metadata has one of these names.
     fn objects(&mut self, folder: &Path, bucket: &str, metadata: &[&str]) -> Outcome {
         let mut open = vec![folder.to_path_buf()];
+        let mut left = self.limit;
         while let Some(next) = open.pop() {
             for path in entries(&next)?.into_iter().rev() {
                 let is_folder = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
@@ -103,6 +106,10 @@ impl Walk<'_> {
                 } else if metadata.iter().any(|name| path.ends_with(name)) {
                     let object = next.strip_prefix(folder).map(|object| object.to_string_lossy().into_owned());
                     self.object(&path, bucket, &object_name(&object.unwrap_or_default()));
+                    left -= 1;
+                    if left == 0 {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -249,7 +256,7 @@ fn of_version(version: &Version, bucket: &str, object: &str) -> Option<Sealed> {
     };
     let key = String::from_utf8_lossy(version.header("s3-kms-key-id").unwrap_or_default()).into_owned();
     let malformed = |why: &str| Sealed { key: key.clone(), ..Sealed::malformed(source.clone(), why) };
-    let map = match version.header("context").map(|text| base64::decode(text)) {
+    let map = match version.header("context").map(base64::decode) {
         None => BTreeMap::new(),
         Some(Err(_)) => return Some(malformed("its context is no base64")),
         Some(Ok(json)) => match serde_json::from_slice(&json) {

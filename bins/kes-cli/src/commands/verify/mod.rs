@@ -1,11 +1,11 @@
 //! `kes verify`: opens real sealed keys before a cut-over, and says which key fails and why.
 
 mod message_pack;
-mod minio;
+pub(super) mod minio;
 mod opener;
 mod report;
 mod sample;
-mod sealed;
+pub(super) mod sealed;
 mod xl_meta;
 
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ fn gather(verify: &Verify) -> Outcome<(Vec<Sealed>, usize, Option<Seen>)> {
             sealed::read(file)?.into_iter().for_each(&mut add);
             None
         }
-        (None, drives) => Some(minio::walk(drives, &mut add)?),
+        (None, drives) => Some(minio::walk(drives, usize::MAX, &mut add)?),
     };
     Ok(match sample {
         Some(sample) => {

@@ -65,10 +65,8 @@ impl Server {
 
     /// Opens one; the plaintext is dropped, which wipes it.
     pub(super) async fn open(&self, sealed: &Sealed) -> Option<Problem> {
-        let error = match self.client.decrypt(&sealed.key, &sealed.ciphertext, &sealed.context).await {
-            Ok(_) => return None,
-            Err(error) => error,
-        };
+        let opened = self.client.decrypt(&sealed.key, &sealed.ciphertext, &sealed.context).await;
+        let Err(error) = opened else { return None };
         if error.reason() == Some(Reason::Decrypt) {
             let without = async || self.client.decrypt(&sealed.key, &sealed.ciphertext, b"").await.is_ok();
             let is_context = !sealed.context.is_empty() && without().await;
@@ -108,7 +106,7 @@ impl Store {
             return Err(Failure { status: Status::StoreUnavailable, ..failure }
                 .hint("a relative path is taken from the current folder"));
         }
-        let store = loaded.config.open_store().await.map_err(|error| refused(&error))?;
+        let store = loaded.config.open_store_unchanged().await.map_err(|error| refused(&error))?;
         Ok(Self { store, keys: HashMap::new() })
     }
 

@@ -15,14 +15,14 @@ const MAX_LINE: usize = 4 << 20;
 
 /// A sealed key and what belongs to it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sealed {
+pub(in crate::commands) struct Sealed {
     /// Where it comes from: `line 7`, `bucket/object`.
-    pub(super) source: String,
-    pub(super) key: String,
-    pub(super) ciphertext: Vec<u8>,
-    pub(super) context: Vec<u8>,
+    pub(in crate::commands) source: String,
+    pub(in crate::commands) key: String,
+    pub(in crate::commands) ciphertext: Vec<u8>,
+    pub(in crate::commands) context: Vec<u8>,
     /// Why there is nothing to verify.
-    pub(super) malformed: Option<String>,
+    pub(in crate::commands) malformed: Option<String>,
 }
 
 impl Sealed {

@@ -118,7 +118,9 @@ async fn what_root_makes_belongs_to_the_owner() {
 async fn a_link_is_not_replaced() {
     let (directory, _files, store) = store().await;
     symlink("key", directory.path().join("link")).unwrap();
-    assert_eq!(store.replace(&name("link"), b"old", b"new").await.unwrap_err().kind(), ErrorKind::Failed);
+    let error = store.replace(&name("link"), b"old", b"new").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.to_string().contains("it is a symbolic link, and only a file can be replaced"), "{error}");
     assert_eq!(entries(directory.path()), ["key", "link"]);
     assert_eq!(store.get(&name("key")).await.unwrap().expose(), b"old");
 }

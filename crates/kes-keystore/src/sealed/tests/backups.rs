@@ -160,6 +160,32 @@ async fn a_backup_of_before_a_rotation_still_opens() {
     }
 }
 
+/// A passphrase is changed every year, and the backups of last year are verified all the same.
+#[tokio::test]
+async fn a_store_opens_its_backups_though_its_slots_have_changed() {
+    let store = sealed_with(&["a"]).await;
+    let file = backup_of(&store).await;
+    let mut unlocked = unlock(&store, key(1)).await;
+    unlocked.change(1, slot(key(7))).await.unwrap();
+    unlocked.remove(2).await.unwrap();
+    assert!(matches!(Backup::open(&file, &[key(7)]).await, Err(Error::WrongKey { .. })));
+    assert_eq!(Backup::open_by(&file, &unlocked).unwrap().header().keys, 1);
+    for at in 0..file.len() {
+        let mut changed = file.clone();
+        changed[at] ^= 1;
+        assert!(Backup::open_by(&changed, &unlocked).is_err(), "byte {at}");
+    }
+    unlocked.rotate(&[key(7)], &[], &[]).await.unwrap();
+    assert!(Backup::open_by(&file, &unlocked).is_ok(), "the old root key is still there");
+    unlocked.migrate(false, &mut none()).await.unwrap();
+    unlocked.finish().await.unwrap();
+    let error = Backup::open_by(&file, &unlocked).map(drop).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the backup of In Memory is sealed under another key: no slot opens with the root key of In Memory"
+    );
+}
+
 #[tokio::test]
 async fn a_damaged_entry_is_named_and_left_out() {
     let store = sealed_with(&["a", "b"]).await;

@@ -163,6 +163,28 @@ async fn what_is_no_key_is_left_alone_and_named() {
     assert_eq!(listed(store.as_ref()).await, ["README", "key"]);
 }
 
+/// A link leads elsewhere, perhaps to a file that others read as well.
+#[tokio::test]
+async fn a_link_to_a_key_is_named_and_the_others_are_sealed() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store: Arc<dyn KeyStore> = Arc::new(fs::Store::open(directory.path()).await.unwrap());
+    for key in ["a", "b", "c"] {
+        store.create(&name(key), &record()).await.unwrap();
+    }
+    std::fs::rename(directory.path().join("b"), elsewhere.path().join("b")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("b"), directory.path().join("b")).unwrap();
+    let mut unlocked = Unlocked::init(store.clone(), vec![slot(key(1))]).await.unwrap();
+    let report = unlocked.migrate(false, &mut |_| {}).await.unwrap();
+    assert_eq!((report.changed, report.left.len()), (2, 1));
+    assert!(report.left[0].1.starts_with("it is a symbolic link"), "{:?}", report.left);
+    assert!(!directory.path().join("-kes-plain-b").exists());
+    assert!(open(&store, key(1)).await.get(&name("b")).await.is_ok(), "and served as it is");
+    assert!(matches!(unlocked.finish().await, Err(Error::Unfinished { count: 1, .. })));
+    std::fs::rename(elsewhere.path().join("b"), directory.path().join("b")).unwrap();
+    assert_eq!(unlocked.migrate(false, &mut |_| {}).await.unwrap().changed, 1);
+    unlocked.finish().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_key_slipped_into_a_sealed_store_is_not_sealed_by_accident() {
     let store = memory();
