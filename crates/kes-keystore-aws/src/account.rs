@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_kms::config::IdentityCache;
+use aws_sdk_kms::config::{IdentityCache, SharedInterceptor};
 use aws_smithy_runtime_api::client::retries::classifiers::SharedRetryClassifier;
 use kes_keystore::{Cause, Error, Operation};
 
@@ -88,6 +88,7 @@ impl Account {
     pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.settings);
         config.push_retry_classifier(SharedRetryClassifier::new(self.judge.clone()));
+        config.push_interceptor(SharedInterceptor::new(self.judge.clone()));
         if let Some(endpoint) = &self.endpoint {
             config = config.endpoint_url(&endpoint.url);
         }
@@ -98,6 +99,7 @@ impl Account {
     pub(crate) fn kms(&self) -> aws_sdk_kms::Client {
         let mut config = aws_sdk_kms::config::Builder::from(&self.settings);
         config.push_retry_classifier(SharedRetryClassifier::new(self.judge.clone()));
+        config.push_interceptor(SharedInterceptor::new(self.judge.clone()));
         if let Some(endpoint) = &self.endpoint {
             config = config.endpoint_url(&endpoint.url);
         }
@@ -109,6 +111,7 @@ impl Account {
     pub(crate) fn kms_beside(&self) -> aws_sdk_kms::Client {
         let mut config = aws_sdk_kms::config::Builder::from(&self.settings);
         config.push_retry_classifier(SharedRetryClassifier::new(self.judge.clone()));
+        config.push_interceptor(SharedInterceptor::new(self.judge.clone()));
         match &self.endpoint {
             Some(endpoint) if endpoint.is_aws => {
                 let fips = endpoint.fips || self.settings.use_fips().unwrap_or_default();

@@ -242,6 +242,10 @@ impl KeyStore for KmsEngine {
     fn notices(&self) -> Vec<String> {
         self.notices.clone()
     }
+
+    fn throttled(&self) -> u64 {
+        self.kms.account.judge.throttled()
+    }
 }
 
 #[async_trait]

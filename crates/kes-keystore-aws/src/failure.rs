@@ -9,7 +9,7 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use kes_keystore::{Cause, Error};
 
 use crate::account::no_credentials;
-use crate::wire::THROTTLED;
+use crate::wire::{THROTTLED, xml_error};
 
 /// A call that did not succeed, by what can be done about it.
 #[derive(Debug)]
@@ -105,8 +105,11 @@ impl Failure {
         match error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
-                let message = answer.err().message().unwrap_or_default().to_owned();
-                match answer.err().code() {
+                let (code, message) = match (answer.err().code(), xml_error(answer.raw())) {
+                    (None, Some(Refusal { code, message })) => (Some(code), message),
+                    (code, _) => (code.map(ToOwned::to_owned), answer.err().message().unwrap_or_default().to_owned()),
+                };
+                match code.as_deref() {
                     Some(code) if THROTTLED.contains(&code) => throttled(code, message),
                     None if status == 429 => throttled("HTTP status 429", message),
                     Some(code) if status < 500 => Self::Refused(Refusal { code: code.to_owned(), message }),

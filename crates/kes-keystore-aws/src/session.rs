@@ -57,6 +57,8 @@ struct Place {
 #[derive(Default)]
 struct State {
     current: Option<Held>,
+    /// The ID of the key that was in use before.
+    before: Option<String>,
     /// Do not try to replace what serves before this.
     not_before: Option<Instant>,
 }
@@ -148,27 +150,30 @@ impl Session {
             end - AHEAD.min(life / 3)
         });
         let mut state = self.state();
+        if let Some(held) = &state.current {
+            state.before = Some(held.credentials.access_key_id().to_owned());
+        }
         state.current = Some(Held { credentials: credentials.clone(), since: Instant::now(), replace_at });
         state.not_before = None;
         Ok(credentials)
     }
 
-    /// Whether the next call has another key than the one that AWS has just refused. The source is asked again, unless it
-    /// has just been.
-    pub(crate) fn is_replaced(&self, refused: &str) -> bool {
+    /// Told that AWS has refused the key: whether the next call has another one. The source is asked again, unless it has
+    /// just been.
+    pub(crate) fn is_replaced(&self) -> bool {
         if let Source::Fixed(_) = self.source {
             return false;
         }
         let mut state = self.state();
         match &state.current {
-            Some(held) if held.credentials.access_key_id() == refused => {
-                let stale = held.since.elapsed() > RETRY;
-                if stale {
-                    state.current = None;
-                }
-                stale
+            Some(held) if held.since.elapsed() > RETRY => {
+                state.before = Some(held.credentials.access_key_id().to_owned());
+                state.current = None;
+                true
             }
-            _ => true,
+            // It has just come in the place of another, which may be the one that was refused.
+            Some(held) => state.before.as_deref().is_some_and(|before| before != held.credentials.access_key_id()),
+            None => true,
         }
     }
 }

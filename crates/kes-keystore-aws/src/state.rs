@@ -49,11 +49,12 @@ impl Fault {
             "AccessDeniedException" if refusal.says("kms") => return Some(Self::Denied),
             _ => {}
         }
-        let invalid = matches!(
-            refusal.code.as_str(),
-            "KMSInvalidStateException" | "EncryptionFailure" | "DecryptionFailure" | "InvalidRequestException"
-        );
-        if !invalid || !(refusal.says("key") || refusal.says("kms")) {
+        let about_key = match refusal.code.as_str() {
+            "KMSInvalidStateException" | "EncryptionFailure" | "DecryptionFailure" => true,
+            "InvalidRequestException" => refusal.says("kms"),
+            _ => false,
+        };
+        if !about_key {
             return None;
         }
         for (words, fault) in [

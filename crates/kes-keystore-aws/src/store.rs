@@ -351,6 +351,10 @@ impl KeyStore for Store {
     fn notices(&self) -> Vec<String> {
         self.notices.clone()
     }
+
+    fn throttled(&self) -> u64 {
+        self.account.judge.throttled()
+    }
 }
 
 /// The value of a secret, as the bytes that were stored.

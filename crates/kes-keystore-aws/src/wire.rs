@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_sdk_kms::config::SharedHttpClient;
 use aws_sdk_kms::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_kms::config::interceptors::InterceptorContext;
+use aws_sdk_kms::config::interceptors::{FinalizerInterceptorContextRef, InterceptorContext};
 use aws_sdk_kms::config::retry::{ClassifyRetry, RetryAction};
+use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -22,6 +22,7 @@ use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
 use kes_keystore::http::{SetupError, root_certificates};
 
+use crate::failure::Refusal;
 use crate::session::Session;
 
 /// How long a connection may take to come up.
@@ -37,6 +38,9 @@ const IDLE: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(150);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether anything answers.
+const PROBES: u32 = 3;
 
 /// Error codes of a service that has too much to do. Not `LimitExceededException`: that is a quota, and stays.
 pub(crate) const THROTTLED: [&str; 8] = [
@@ -88,12 +92,17 @@ impl Wire {
         Ok(Self { outside: client(ProxyConfig::from_env), local: client(ProxyConfig::disabled), probe })
     }
 
-    /// Asks an address without credentials; whatever is answered, it is there.
+    /// Asks an address without credentials, several times if need be; whatever is answered, it is there.
     pub(crate) async fn probe(&self, url: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let request = HttpRequest::get(url)?;
-        let answer: HttpResponse = self.probe.call(request).await?;
-        drop(answer);
-        Ok(())
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..PROBES {
+            if self.probe.call(HttpRequest::get(url)?).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Ok(self.probe.call(HttpRequest::get(url)?).await.map(drop)?)
     }
 }
 
@@ -137,21 +146,29 @@ impl Judge {
     }
 }
 
+/// What a failed attempt was answered: status and code.
+fn refusal(response: Option<&HttpResponse>) -> Option<(u16, Option<String>)> {
+    response.map(|response| (response.status().as_u16(), error_code(response)))
+}
+
+fn is_throttled(status: u16, code: Option<&str>) -> bool {
+    status == 429 || code.is_some_and(|code| THROTTLED.contains(&code))
+}
+
 impl ClassifyRetry for Judge {
     fn classify_retry(&self, attempt: &InterceptorContext) -> RetryAction {
         let failed = attempt.output_or_error().is_some_and(|outcome| outcome.is_err());
-        let Some(response) = attempt.response().filter(|_| failed) else { return RetryAction::NoActionIndicated };
-        let code = error_code(response);
-        let status = response.status().as_u16();
-        let known = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
-        if status == 429 || known(&THROTTLED) {
-            self.throttled.fetch_add(1, Ordering::Relaxed);
+        let Some((status, code)) = refusal(attempt.response().filter(|_| failed)) else {
+            return RetryAction::NoActionIndicated;
+        };
+        if is_throttled(status, code.as_deref()) {
             return RetryAction::throttling_error();
         }
-        if known(&KEY_REFUSED) && key_of(attempt).is_some_and(|key| self.session.is_replaced(key)) {
+        let refused = code.as_deref().is_some_and(|code| KEY_REFUSED.contains(&code));
+        if refused && self.session.is_replaced() {
             return RetryAction::transient_error();
         }
-        // Not an answer of AWS: something on the way made it up. Every call may be repeated.
+        // Without a code it is not AWS that answers but something on the way. Every call may be repeated.
         if code.is_none() || status >= 500 {
             return RetryAction::transient_error();
         }
@@ -163,19 +180,44 @@ impl ClassifyRetry for Judge {
     }
 }
 
+impl Intercept for Judge {
+    fn name(&self) -> &'static str {
+        "kes"
+    }
+
+    fn read_after_attempt(
+        &self,
+        attempt: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let failed = attempt.output_or_error().is_some_and(|outcome| outcome.is_err());
+        let answer = refusal(attempt.response().filter(|_| failed));
+        if answer.is_some_and(|(status, code)| is_throttled(status, code.as_deref())) {
+            self.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 /// The code of an answer that is an error, without the namespace before it and the address behind it.
 fn error_code(response: &HttpResponse) -> Option<String> {
-    let body = || {
+    let json = || {
         let body: serde_json::Value = serde_json::from_slice(response.body().bytes()?).ok()?;
         Some(body.get("__type").or_else(|| body.get("code"))?.as_str()?.to_owned())
     };
-    let code = response.headers().get("x-amzn-errortype").map(ToOwned::to_owned).or_else(body)?;
+    let xml = || Some(xml_error(response)?.code);
+    let code = response.headers().get("x-amzn-errortype").map(ToOwned::to_owned).or_else(json).or_else(xml)?;
     let code = code.split_once(':').map_or(code.as_str(), |(code, _)| code);
     Some(code.rsplit('#').next().unwrap_or(code).to_owned())
 }
 
-/// The ID of the access key that a request was signed with.
-fn key_of(attempt: &InterceptorContext) -> Option<&str> {
-    let header = attempt.request()?.headers().get("authorization")?;
-    header.split_once("Credential=")?.1.split('/').next()
+/// An error as the older services of AWS answer it, which what stands before the newer ones may do as well.
+pub(crate) fn xml_error(response: &HttpResponse) -> Option<Refusal> {
+    let body = std::str::from_utf8(response.body().bytes()?).ok()?;
+    let element = |name: &str| {
+        let (_, rest) = body.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
+    };
+    Some(Refusal { code: element("Code")?, message: element("Message").unwrap_or_default() })
 }

@@ -126,6 +126,11 @@ pub trait KeyStore: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// How many requests the service behind the store has answered that they were too many, since the store was opened.
+    fn throttled(&self) -> u64 {
+        0
+    }
+
     /// Gives back what the store holds elsewhere, such as a login. Called once, when nobody asks it any more; what does not
     /// arrive must do no harm.
     async fn close(&self) {}

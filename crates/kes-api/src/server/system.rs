@@ -115,6 +115,12 @@ fn write_cache(state: &State, out: &mut String) {
             "Time since the first failure of an outage that is going on.",
             seconds(stats.outage),
         ),
+        (
+            "kes_store_throttled_total",
+            "counter",
+            "Requests that the service behind the key store answered to be too many.",
+            state.keys.store().throttled() as f64,
+        ),
     ] {
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
     }

@@ -1,6 +1,8 @@
 //! What stands in for AWS: a moto server, started once and ended with the tests, and small HTTP servers that answer as they
 //! are told or spoil what passes through them.
 
+pub mod alone;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -91,15 +93,19 @@ impl Moto {
             None => "iam",
         };
         let scope = format!("AWS4-HMAC-SHA256 Credential=AKIAADMIN/20260101/{REGION}/{service}/aws4_request");
-        let mut request = reqwest_client().post(format!("{}{path}", self.url())).header("content-type", kind);
-        request = request.header("authorization", format!("{scope}, SignedHeaders=host, Signature=0"));
-        if let Some(target) = target {
-            request = request.header("x-amz-target", target);
-        }
-        let answer = request.body(body).send().await.expect("moto answers");
-        let status = answer.status().as_u16();
-        let bytes = answer.bytes().await.expect("moto answers");
-        (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into()))
+        let target = target.map(|target| format!("X-Amz-Target: {target}\r\n")).unwrap_or_default();
+        let head = format!(
+            "Host: {}\r\nContent-Type: {kind}\r\n{target}Authorization: {scope}, SignedHeaders=host, Signature=0\r\n\
+             Content-Length: {}",
+            self.address,
+            body.len(),
+        );
+        let request = Request { line: format!("POST {path} HTTP/1.1"), head, body: body.into_bytes() };
+        let answer = send(&self.address, &request).await.expect("moto answers");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer of HTTP");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or_else(|_| body.into()))
     }
 
     /// A new symmetric KMS key; its ARN.
@@ -111,10 +117,6 @@ impl Moto {
     pub async fn secret(&self, id: &str) -> Value {
         self.call("secretsmanager.DescribeSecret", json!({ "SecretId": id })).await
     }
-}
-
-fn reqwest_client() -> reqwest::Client {
-    kes_keystore::http::client(&kes_keystore::http::Tls::default()).expect("the defaults are good")
 }
 
 /// Fixed credentials that moto takes, as it takes any.
@@ -309,9 +311,13 @@ async fn read_request(near: &mut BufReader<TcpStream>) -> Option<Request> {
     Some(request)
 }
 
-/// moto's answer, whole.
 async fn forward(request: &Request) -> Option<Vec<u8>> {
-    let mut far = TcpStream::connect(&moto().address).await.ok()?;
+    send(&moto().address, request).await
+}
+
+/// The answer, whole.
+async fn send(address: &str, request: &Request) -> Option<Vec<u8>> {
+    let mut far = TcpStream::connect(address).await.ok()?;
     let head = request.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let head: Vec<_> = head.filter(|line| !line.is_empty()).collect();
     let text = format!("{}\r\n{}\r\nConnection: close\r\n\r\n", request.line, head.join("\r\n"));
@@ -330,7 +336,10 @@ async fn forward(request: &Request) -> Option<Vec<u8>> {
 fn render(status: u16, body: &str) -> Vec<u8> {
     let kind = if body.starts_with('<') { "text/xml" } else { "application/json" };
     let length = body.len();
-    format!("HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    // How long a token of the metadata service lives; nobody else minds.
+    let ttl = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds: 21600";
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{ttl}\r\n\r\n");
+    [head.as_bytes(), body.as_bytes()].concat()
 }
 
 /// An error with everything beneath it, as a log shows it.

@@ -251,6 +251,10 @@ impl KeyStore for Store {
         self.inner.list(prefix, from, limit).await
     }
 
+    fn throttled(&self) -> u64 {
+        self.inner.throttled()
+    }
+
     async fn close(&self) {
         for key in &self.keys {
             key.close().await;
