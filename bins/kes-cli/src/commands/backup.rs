@@ -46,7 +46,7 @@ pub(crate) fn backup(output: &Output, arguments: &Backup) -> Outcome {
         }
         write(Path::new(to), &content)?;
         if arguments.verify {
-            verify(&mut place, to, &at_hand).await?;
+            verify(&place, to, &at_hand).await?;
         }
         let done = if arguments.verify { "backed up and verified" } else { "backed up" };
         finish(output, &report, done, to)
@@ -98,7 +98,7 @@ fn write(to: &Path, content: &[u8]) -> Outcome {
     written.map_err(|error: io::Error| failed(&error))
 }
 
-async fn verify(place: &mut Place, file: &str, keys: &[SealingKey]) -> Outcome {
+async fn verify(place: &Place, file: &str, keys: &[SealingKey]) -> Outcome {
     let content = read(file)?;
     let backup = backup::Backup::open(&content, keys).await.map_err(|error| place.failed(error))?;
     let store = target(place).await?;

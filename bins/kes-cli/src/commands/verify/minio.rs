@@ -256,7 +256,7 @@ fn of_version(version: &Version, bucket: &str, object: &str) -> Option<Sealed> {
     };
     let key = String::from_utf8_lossy(version.header("s3-kms-key-id").unwrap_or_default()).into_owned();
     let malformed = |why: &str| Sealed { key: key.clone(), ..Sealed::malformed(source.clone(), why) };
-    let map = match version.header("context").map(|text| base64::decode(text)) {
+    let map = match version.header("context").map(base64::decode) {
         None => BTreeMap::new(),
         Some(Err(_)) => return Some(malformed("its context is no base64")),
         Some(Ok(json)) => match serde_json::from_slice(&json) {

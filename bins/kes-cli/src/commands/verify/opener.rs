@@ -65,9 +65,8 @@ impl Server {
 
     /// Opens one; the plaintext is dropped, which wipes it.
     pub(super) async fn open(&self, sealed: &Sealed) -> Option<Problem> {
-        let error = match self.client.decrypt(&sealed.key, &sealed.ciphertext, &sealed.context).await {
-            Ok(_) => return None,
-            Err(error) => error,
+        let Err(error) = self.client.decrypt(&sealed.key, &sealed.ciphertext, &sealed.context).await else {
+            return None;
         };
         if error.reason() == Some(Reason::Decrypt) {
             let without = async || self.client.decrypt(&sealed.key, &sealed.ciphertext, b"").await.is_ok();
