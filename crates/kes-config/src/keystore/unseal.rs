@@ -70,10 +70,28 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_unchanged(&self) -> Result<Arc<dyn KeyStore>, Error> {
-        let Some(seal) = &self.seal else { return self.open_beneath().await };
+        let Some(seal) = &self.seal else { return self.open_unsealed().await };
         match self.try_seal().await? {
             (inner, Err(sealed::Error::NotSealed { .. })) if seal.store.is_none() => Ok(inner),
             (inner, opened) => Ok(Arc::new(self.named(seal, inner.as_ref(), opened)?)),
+        }
+    }
+
+    /// A store without a seal. One that has a seal of which the configuration does not know would only fail later, and new
+    /// keys would lie beside the sealed ones in clear.
+    pub(super) async fn open_unsealed(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        let store = self.open_beneath().await?;
+        if matches!(self.backend, Backend::Static(_)) || store.engine().is_some() {
+            return Ok(store);
+        }
+        match sealed::TableInfo::read(store.as_ref()).await {
+            // A store that cannot be asked now is no business of the seal.
+            Ok(None) | Err(sealed::Error::Store(_)) => Ok(store),
+            Ok(Some(_)) | Err(_) => {
+                let text = format!("{} is sealed, and the configuration has no 'keystore.seal'", store.describe());
+                let error = Error::new(ErrorKind::Store, text).at(self.place.clone());
+                Err(error.hint("write 'keystore.seal' with one of its sealing keys; 'kes seal status --config FILE' lists the slots"))
+            }
         }
     }
 
