@@ -1,6 +1,7 @@
 //! Our server on a real Vault: beside the old server, and through what happens to a Vault.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+#![expect(clippy::print_stdout, reason = "the counts are what the table of faults is made of")]
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
