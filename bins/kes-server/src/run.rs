@@ -115,10 +115,13 @@ async fn serve_config(
     let address = server.local_addr()?;
     let probe_socket = assemble::probe_socket(&config)?;
     let handle = server.handle();
-    let state = handle.state();
-    tokio::select! {
-        made = notifier.extending(assemble::predefine(&config, &state)) => made?,
-        () = signals.stop() => return Ok(()),
+    {
+        // Not for longer: the store of a state that is held is never closed.
+        let state = handle.state();
+        tokio::select! {
+            made = notifier.extending(assemble::predefine(&config, &state)) => made?,
+            () = signals.stop() => return Ok(()),
+        }
     }
     // First, so that a probe finds it alive.
     let serving = tokio::spawn(server.serve());
