@@ -5,6 +5,8 @@
 
 mod aws;
 mod azure;
+#[cfg(feature = "aws")]
+mod connect_aws;
 #[cfg(feature = "vault")]
 mod connect_vault;
 mod gcp;
@@ -14,11 +16,11 @@ mod simple;
 mod unseal;
 mod vault;
 
-pub use aws::{AwsCredentials, AwsKms, AwsSecretsManager};
+pub use aws::{AwsCredentials, AwsKms, AwsSecretsManager, SealAws};
 pub use azure::{AzureKeyVault, AzureLogin, AzureNames};
 pub use gcp::{GcpCredentials, GcpSecretManager};
 pub use remote::{Entrust, Fortanix, Gemalto, Generic, Kes};
-pub use seal::{Seal, SealAws, SealAzure, SealVault};
+pub use seal::{Seal, SealAzure, SealVault};
 pub use simple::{Fs, Static};
 pub use unseal::Look;
 pub use vault::{Jwt, Transit, Vault, VaultAuth, VaultLogin, VaultMode, VaultToken, VaultVersion};
@@ -39,6 +41,8 @@ const SUPPORTED: &[&str] = &[
     "static",
     #[cfg(feature = "vault")]
     "vault",
+    #[cfg(feature = "aws")]
+    "aws",
 ];
 
 /// The key store of a file.
@@ -157,6 +161,8 @@ impl Store {
             Backend::Fs(_) | Backend::Static(_) => Ok(()),
             #[cfg(feature = "vault")]
             Backend::Vault(_) => Ok(()),
+            #[cfg(feature = "aws")]
+            Backend::AwsSecretsManager(_) | Backend::AwsKms(_) => Ok(()),
             other => {
                 let text = format!("this release has no '{}' support", other.name());
                 let error = Error::new(ErrorKind::Unsupported, text).at(self.place.clone());
@@ -189,12 +195,18 @@ impl Store {
             Backend::Static(Static { key, .. }) => self.open_static(key),
             #[cfg(feature = "vault")]
             Backend::Vault(vault) => connect_vault::store(vault).await.map_err(|cause| self.not_connected(cause)),
+            #[cfg(feature = "aws")]
+            Backend::AwsSecretsManager(aws) => {
+                connect_aws::secrets_manager(aws).await.map_err(|cause| self.not_connected(cause))
+            }
+            #[cfg(feature = "aws")]
+            Backend::AwsKms(aws) => connect_aws::kms(aws).await.map_err(|cause| self.not_connected(cause)),
             _ => unreachable!("the others are not supported"),
         }
     }
 
     /// A store elsewhere that could not be opened: its own words and those beneath.
-    #[cfg(feature = "vault")]
+    #[cfg(any(feature = "aws", feature = "vault"))]
     fn not_connected(&self, cause: kes_keystore::Error) -> Error {
         Error::new(ErrorKind::Store, chain(&cause)).at(self.place.clone()).because(cause)
     }

@@ -132,6 +132,7 @@ impl Store {
         let why = match &self.backend {
             Backend::Static(_) => "'keystore.static' is one key from the configuration, stored nowhere",
             Backend::Vault(vault) if vault.mode == VaultMode::Engine => "with 'mode: engine' keys never leave Vault",
+            Backend::AwsKms(_) => "with 'keystore.aws.kms' the key never leaves AWS KMS",
             _ => return None,
         };
         let text = format!("there is nothing to seal: {why}");
@@ -256,10 +257,12 @@ impl Store {
         for (name, there) in
             [("aws", seal.aws.is_some()), ("azure", seal.azure.is_some()), ("vault", seal.vault.is_some())]
         {
-            let can = name == "vault" && cfg!(feature = "vault");
+            let can = (name == "vault" && cfg!(feature = "vault")) || (name == "aws" && cfg!(feature = "aws"));
             if there && !can {
                 let error = Error::new(ErrorKind::Unsupported, format!("this release has no 'seal.{name}' support"));
-                return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file, credential or vault"));
+                return Err(error
+                    .at(self.seal_place(name))
+                    .hint("use passphrase, key, key_file, credential, aws or vault"));
             }
         }
         Ok(())
@@ -312,9 +315,17 @@ impl Store {
     }
 
     /// The keys that wrap in another system, which is asked for them.
-    #[cfg_attr(not(feature = "vault"), expect(unused_mut, unused_variables, reason = "there is no such system then"))]
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "vault")),
+        expect(unused_mut, unused_variables, reason = "there is no such system then")
+    )]
     async fn remote_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
         let mut keys = Vec::new();
+        #[cfg(feature = "aws")]
+        if let Some(aws) = &seal.aws {
+            let seal = super::connect_aws::seal(aws).await.map_err(|cause| self.no_seal("aws", cause))?;
+            keys.push(SealingKey::external("keystore.seal.aws", seal));
+        }
         #[cfg(feature = "vault")]
         if let Some(vault) = &seal.vault {
             let seal = super::connect_vault::seal(vault).await.map_err(|cause| self.no_seal("vault", cause))?;
@@ -323,7 +334,7 @@ impl Store {
         Ok(keys)
     }
 
-    #[cfg(feature = "vault")]
+    #[cfg(any(feature = "aws", feature = "vault"))]
     fn no_seal(&self, kind: &str, cause: kes_keystore::Error) -> Error {
         let hint = "nothing was changed; try again when it answers, or name another key that opens the store";
         Error::new(ErrorKind::Store, chain(&cause)).at(self.seal_place(kind)).because(cause).hint(hint)

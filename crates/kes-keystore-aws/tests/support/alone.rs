@@ -58,5 +58,4 @@ pub fn alone(test: &str, world: impl AsyncFnOnce(&Path) -> World, body: impl Asy
     let output = child.output().expect("it runs");
     let text = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
     assert!(output.status.success(), "{text}");
-    print!("{text}");
 }
