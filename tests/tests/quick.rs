@@ -278,6 +278,38 @@ fn connect_prints_what_minio_needs_and_proves_it() {
     assert!(server.stop().success());
     let output = place.connect(&["--timeout", "1s"]);
     assert_eq!(output.status.code(), Some(6), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("hint: is the server running? `kes server --quick "),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// The port was taken by another server, or the address is none that the certificate has.
+#[test]
+fn connect_says_which_server_answers() {
+    let (place, other) = (Place::new(), Place::new());
+    let server = place.start();
+    let at = |place: &Place, address: String| {
+        let mut command = kes(&["server", "--quick"]);
+        command.arg(place.folder()).args(["--addr", &address]);
+        command
+    };
+    let output = at(&other, place.address.to_string()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let output = other.connect(&["--endpoint", &format!("https://{}", place.address)]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("hint: another server answers there, not that of ") && !said.contains("--insecure"), "{said}");
+
+    assert!(server.stop().success());
+    let port = place.address.port();
+    let server = Program::start(&mut at(&place, format!("0.0.0.0:{port}")));
+    server.expect_stdout(UP);
+    let output = place.connect(&["--endpoint", &format!("https://127.0.0.2:{port}")]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains(" --dns NAME (or --ip ADDRESS)"), "{said}");
 }
 
 /// MinIO's data names the key that sealed it. A key of another server must not be made under that name.

@@ -126,15 +126,19 @@ fn hint(error: &ClientError) -> Option<String> {
              them into its configuration"
                 .into(),
         ),
+        // Nothing of the kind is answered for a key, policy or identity that is not there.
+        ClientError::Server(refusal) if refusal.status() == 404 && refusal.reason().is_none() => {
+            Some("this server does not answer such requests; `kes status --api` lists those that it does".into())
+        }
+        ClientError::Server(refusal) if matches!(refusal.status(), 502 | 504) => {
+            Some("the server's log says what its key store answers".into())
+        }
         ClientError::Server(refusal) => Some(match refusal.reason()? {
             Reason::Decrypt => "key, ciphertext and context must be those that were used for sealing".into(),
             Reason::KeyNotFound => "`kes key ls` lists the keys that are there".into(),
             Reason::PolicyNotFound => "`kes policy ls` lists the policies that are there".into(),
             Reason::HmacUnsupported => {
                 "keys of servers before 2024 have no part for HMAC; create another key for it".into()
-            }
-            Reason::StoreUnavailable | Reason::StoreUnreachable => {
-                "the server's log says what its key store answers".into()
             }
             _ => return None,
         }),

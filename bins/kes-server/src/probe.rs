@@ -43,8 +43,10 @@ impl std::error::Error for ProbeError {}
 /// [`ProbeError`], unless the answer is 200.
 pub fn probe(url: &str) -> Result<(), ProbeError> {
     let (host, path) = split(url)?;
-    let unreachable =
-        |error: std::io::Error| ProbeError::Unreachable(format!("probe http://{host}{path}: {}", words(&error)));
+    let unreachable = |error: std::io::Error| {
+        let why = if error.raw_os_error().is_some() { words(&error) } else { error.to_string() };
+        ProbeError::Unreachable(format!("probe http://{host}{path}: {why}"))
+    };
     let addresses = host.to_socket_addrs().map_err(unreachable)?;
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
     for address in addresses {

@@ -29,6 +29,7 @@
 
 mod cases;
 mod records;
+mod sealed;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::cases::*;
+pub use self::sealed::Sealed;
 use crate::KeyStore;
 
 /// A store under test. Each test makes its own, which must be empty and independent of all others.

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kes_client::{ApiKey, Client, Error as ClientError, Reason};
+use kes_client::{ApiKey, Client, Error as ClientError, Reason, TlsProblem};
 use kes_config::File;
 use kes_server::quick::{Folder, MINIO_API_KEY};
 use zeroize::Zeroizing;
@@ -59,7 +59,7 @@ pub(crate) fn run(global: &Global, minio: &ConnectMinio) -> Outcome {
     // One runtime for all: connections belong to the one that they were opened in.
     offline(async {
         patience.for_server(&client, settings.endpoint).await;
-        data::verify(&client, &evidence).await?;
+        data::verify(&client, &evidence, &folder).await?;
         output::print(text.as_bytes())?;
         if settings.is_local && minio.k8s {
             input::say(&format!(
@@ -69,7 +69,7 @@ pub(crate) fn run(global: &Global, minio: &ConnectMinio) -> Outcome {
                 settings.endpoint
             ))?;
         }
-        let made = if prove(&client, &key).await? { "created" } else { "is there" };
+        let made = if prove(&client, &key, &folder).await? { "created" } else { "is there" };
         input::say(&format!(
             "Proved with MinIO's identity at {}: key '{key}' {made}, a data key generated, and opened again.\n",
             settings.endpoint
@@ -182,10 +182,10 @@ fn client(global: &Global, folder: &Folder, endpoints: &[String], api_key: &str)
 }
 
 /// Does what MinIO does at its start and for each object. Answers whether the key is new.
-async fn prove(client: &Client, key: &str) -> Outcome<bool> {
+async fn prove(client: &Client, key: &str, folder: &Folder) -> Outcome<bool> {
     // What MinIO binds to the data key of an object.
     let context = kes_crypto::static_key::context([("kes-connect", "kes-connect/proof")]);
-    let failed = |what: &'static str| move |error: ClientError| unreachable(Failure::from(error)).while_doing(what);
+    let failed = |what: &'static str| move |error: ClientError| refused(error, folder).while_doing(what);
     let made = match client.create_key(key).await {
         Ok(()) => true,
         Err(ClientError::Server(refusal)) if refusal.reason() == Some(Reason::KeyExists) => false,
@@ -199,14 +199,27 @@ async fn prove(client: &Client, key: &str) -> Outcome<bool> {
     Ok(made)
 }
 
-/// No connection most often means that nobody has started the server yet.
-fn unreachable(failure: Failure) -> Failure {
-    match failure {
-        Failure { status: crate::failure::Status::Connection, hint: None, .. } => {
-            failure.hint("is the server running? `kes server --quick FOLDER` starts it")
+/// What to do is known better here than elsewhere: whose server it should be, and that nobody skips the check of its
+/// certificate.
+fn refused(error: ClientError, folder: &Folder) -> Failure {
+    let hint = match &error {
+        ClientError::Tls(tls) => match tls.problem() {
+            TlsProblem::UnknownIssuer => format!(
+                "another server answers there, not that of {folder}: stop it, or give this one a port of its own, \
+                 'address' in {}",
+                folder.config().display()
+            ),
+            TlsProblem::WrongName => format!(
+                "this adds a name to its certificate, at any start: kes server --quick {folder} --dns NAME (or --ip ADDRESS)"
+            ),
+            _ => return Failure::from(error),
+        },
+        ClientError::Connection { .. } | ClientError::Timeout { .. } => {
+            format!("is the server running? `kes server --quick {folder}` starts it; --endpoint names another address")
         }
-        other => other,
-    }
+        _ => return Failure::from(error),
+    };
+    Failure::from(error).hint(hint)
 }
 
 #[cfg(test)]

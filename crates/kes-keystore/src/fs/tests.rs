@@ -19,7 +19,7 @@ use crate::conformance::Subject;
 pub(crate) static STARTING: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
 /// A directory of keys in a temporary directory, as two servers have it open.
-struct Directories {
+pub(crate) struct Directories {
     parent: TempDir,
     stores: [Store; 2],
 }
@@ -44,7 +44,7 @@ impl Subject for Directories {
     }
 }
 
-async fn directory() -> Directories {
+pub(crate) async fn directory() -> Directories {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("keys");
     let stores = [Store::open(&path).await.unwrap(), Store::open(&path).await.unwrap()];

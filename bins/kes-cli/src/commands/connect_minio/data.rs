@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kes_client::{Client, Error as ClientError, Reason};
+use kes_server::quick::Folder;
 
 use super::super::verify::minio::{self, SYSTEM};
 use super::super::verify::sealed::Sealed;
@@ -73,7 +74,7 @@ pub(super) fn evidence(drives: &[String]) -> Outcome<Evidence> {
 const LOST_AND_FOUND: &str = "lost+found";
 
 /// Asks the server to open what was found, as MinIO would.
-pub(super) async fn verify(client: &Client, evidence: &Evidence) -> Outcome {
+pub(super) async fn verify(client: &Client, evidence: &Evidence, folder: &Folder) -> Outcome {
     for sealed in evidence.system.values().chain(evidence.objects.values()) {
         let Err(error) = client.decrypt(&sealed.key, &sealed.ciphertext, &sealed.context).await else { continue };
         let file = &sealed.source;
@@ -90,7 +91,7 @@ pub(super) async fn verify(client: &Client, evidence: &Evidence) -> Outcome {
             }
             _ => {
                 let doing = format!("cannot tell whether the server opens {file}");
-                return Err(super::unreachable(Failure::from(error)).while_doing(doing));
+                return Err(super::refused(error, folder).while_doing(doing));
             }
         };
         return Err(Failure::new(text).hint(

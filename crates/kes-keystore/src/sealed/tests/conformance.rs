@@ -2,73 +2,39 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use tempfile::TempDir;
+use super::support::{Cloud, Kind};
+use crate::conformance::{Sealed, Subject};
+use crate::fs::tests::{Directories, directory};
+use crate::{KeyStore, memory};
 
-use super::support::{Cloud, Kind, memory, open, slot};
-use crate::conformance::Subject;
-use crate::sealed::{Store, Unlocked};
-use crate::{KeyStore, fs};
+/// A store that all servers share in this process.
+struct Shared(Arc<dyn KeyStore>);
 
-/// A sealed store as two servers have it open.
-struct Sealed {
-    parent: Option<TempDir>,
-    stores: [Arc<Store>; 2],
-}
-
-#[async_trait]
-impl Subject for Sealed {
+impl Subject for Shared {
     fn store(&self) -> Arc<dyn KeyStore> {
-        self.stores[0].clone()
-    }
-
-    fn neighbour(&self) -> Arc<dyn KeyStore> {
-        self.stores[1].clone()
-    }
-
-    async fn stop(&self) -> bool {
-        let Some(parent) = &self.parent else { return false };
-        std::fs::rename(parent.path().join("keys"), parent.path().join("away")).unwrap();
-        true
-    }
-
-    async fn start(&self) {
-        let parent = self.parent.as_ref().unwrap();
-        std::fs::rename(parent.path().join("away"), parent.path().join("keys")).unwrap();
+        self.0.clone()
     }
 }
 
-async fn seal(beneath: [Arc<dyn KeyStore>; 2], kind: Kind, parent: Option<TempDir>) -> Sealed {
-    Unlocked::init(beneath[0].clone(), vec![slot(kind.key())]).await.unwrap();
-    let stores = [Arc::new(open(&beneath[0], kind.key()).await), Arc::new(open(&beneath[1], kind.key()).await)];
-    Sealed { parent, stores }
+async fn in_memory(kind: Kind) -> Sealed<Shared> {
+    Sealed::by(Shared(Arc::new(memory::Store::default())), || kind.key()).await
 }
 
-async fn in_memory(kind: Kind) -> Sealed {
-    let beneath = memory();
-    seal([beneath.clone(), beneath], kind, None).await
+async fn in_files(kind: Kind) -> Sealed<Directories> {
+    Sealed::by(directory().await, || kind.key()).await
 }
 
-async fn in_files(kind: Kind) -> Sealed {
-    let parent = tempfile::tempdir().unwrap();
-    let path = parent.path().join("keys");
-    let beneath: [Arc<dyn KeyStore>; 2] =
-        [Arc::new(fs::Store::open(&path).await.unwrap()), Arc::new(fs::Store::open(&path).await.unwrap())];
-    seal(beneath, kind, Some(parent)).await
-}
-
-async fn in_cloud(kind: Kind) -> Sealed {
-    let cloud: Arc<dyn KeyStore> = Arc::new(Cloud::new());
-    seal([cloud.clone(), cloud], kind, None).await
+async fn in_cloud(kind: Kind) -> Sealed<Shared> {
+    Sealed::by(Shared(Arc::new(Cloud::new())), || kind.key()).await
 }
 
 macro_rules! suites {
     ($($suite:ident: $place:ident, $kind:ident;)+) => {$(
         mod $suite {
-            use super::Kind;
+            use super::*;
 
-            async fn sealed() -> super::Sealed {
-                super::$place(Kind::$kind).await
+            async fn sealed() -> impl Subject {
+                $place(Kind::$kind).await
             }
 
             crate::conformance_tests!(sealed);
