@@ -137,6 +137,6 @@ fn the_operator_is_told() {
     let block = format!("{{aws: {{secretsmanager: {{kmskey: '{key}', prefix: kes/, {{service}}}}}}}}");
     let server = Server::start(Kind::Ours, &home, &moto.config(&home, &block, &more));
     server.expect_stderr("enable-key");
-    let page = ok(&server, &client, &Request::get("/v1/metrics?view=full")).text().into_owned();
+    let page = ok(&server, &client, &Request::get("/v1/metrics?view=full")).text();
     assert!(page.contains("\nkes_store_throttled_total 0\n"), "{page}");
 }

@@ -300,7 +300,10 @@ fn connect_says_which_server_answers() {
     let output = other.connect(&["--endpoint", &format!("https://{}", place.address)]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{said}");
-    assert!(said.contains("hint: another server answers there, not that of ") && !said.contains("--insecure"), "{said}");
+    assert!(
+        said.contains("hint: another server answers there, not that of ") && !said.contains("--insecure"),
+        "{said}"
+    );
 
     assert!(server.stop().success());
     let port = place.address.port();

@@ -45,6 +45,15 @@ const SUPPORTED: &[&str] = &[
     "aws",
 ];
 
+/// Why a store is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To serve from it: what is not permitted should come out now.
+    Serving,
+    /// To look at it, or to do one thing.
+    Visiting,
+}
+
 /// The key store of a file.
 #[derive(Debug)]
 pub struct Store {
@@ -180,7 +189,7 @@ impl Store {
     pub async fn open(&self) -> Result<Arc<dyn KeyStore>, Error> {
         match &self.seal {
             Some(seal) => Ok(Arc::new(self.open_sealed(seal).await?)),
-            None => self.open_beneath().await,
+            None => self.open_for(Purpose::Serving).await,
         }
     }
 
@@ -189,6 +198,14 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_beneath(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        self.open_for(Purpose::Visiting).await
+    }
+
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(unused_variables, reason = "the others find out without changing anything")
+    )]
+    pub(super) async fn open_for(&self, purpose: Purpose) -> Result<Arc<dyn KeyStore>, Error> {
         self.supported()?;
         match &self.backend {
             Backend::Fs(fs) => self.open_directory(fs).await,
@@ -196,11 +213,14 @@ impl Store {
             #[cfg(feature = "vault")]
             Backend::Vault(vault) => connect_vault::store(vault).await.map_err(|cause| self.not_connected(cause)),
             #[cfg(feature = "aws")]
-            Backend::AwsSecretsManager(aws) => {
-                connect_aws::secrets_manager(aws).await.map_err(|cause| self.not_connected(cause))
-            }
+            Backend::AwsSecretsManager(aws) => connect_aws::secrets_manager(aws, purpose == Purpose::Serving)
+                .await
+                .map_err(|cause| self.not_connected(cause)),
             #[cfg(feature = "aws")]
-            Backend::AwsKms(aws) => connect_aws::kms(aws).await.map_err(|cause| self.not_connected(cause)),
+            Backend::AwsKms(aws) => {
+                let opened = connect_aws::kms(aws, purpose == Purpose::Serving).await;
+                opened.map_err(|cause| self.not_connected(cause))
+            }
             _ => unreachable!("the others are not supported"),
         }
     }

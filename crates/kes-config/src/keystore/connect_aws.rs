@@ -10,17 +10,17 @@ use super::aws::{AwsCredentials, AwsKms, AwsSecretsManager, SealAws};
 use crate::secret::Secret;
 
 /// Opens Secrets Manager.
-pub(super) async fn secrets_manager(config: &AwsSecretsManager) -> Result<Arc<dyn KeyStore>, Error> {
+pub(super) async fn secrets_manager(config: &AwsSecretsManager, check: bool) -> Result<Arc<dyn KeyStore>, Error> {
     let service = service(Some(&config.endpoint), Some(&config.region), config.credentials.as_ref());
     let (kmskey, prefix, tags) = (config.kmskey.clone(), config.prefix.clone(), config.tags.clone());
-    Ok(Arc::new(aws::connect(aws::Config { service, kmskey, prefix, tags }).await?))
+    Ok(Arc::new(aws::connect(aws::Config { service, kmskey, prefix, tags, check }).await?))
 }
 
 /// Opens what stands in the place of a store when the key never leaves KMS.
-pub(super) async fn kms(config: &AwsKms) -> Result<Arc<dyn KeyStore>, Error> {
+pub(super) async fn kms(config: &AwsKms, check: bool) -> Result<Arc<dyn KeyStore>, Error> {
     let service = service(config.endpoint.as_ref(), config.region.as_deref(), config.credentials.as_ref());
     let (key, mac_key, prefix) = (config.key.clone(), config.mac_key.clone(), config.prefix.clone());
-    Ok(Arc::new(aws::connect_engine(aws::EngineConfig { service, key, mac_key, prefix }).await?))
+    Ok(Arc::new(aws::connect_engine(aws::EngineConfig { service, key, mac_key, prefix, check }).await?))
 }
 
 /// The key of KMS that a store is sealed by.

@@ -1,6 +1,6 @@
 //! Opening a store through its seal: where the sealing keys come from, and what is said when none fits.
 
-use super::{Backend, Seal, Store, VaultMode, chain};
+use super::{Backend, Purpose, Seal, Store, VaultMode, chain};
 use crate::error::{Error, ErrorKind, Place, io_words};
 use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
 use kes_keystore::{KeyStore, fs};
@@ -149,7 +149,7 @@ impl Store {
             Some(absent) if keys.is_empty() => return Err(absent),
             absent => absent,
         };
-        let inner = self.open_beneath().await?;
+        let inner = self.open_for(Purpose::Serving).await?;
         let opened = self.unseal(seal, &inner, (keys, absent)).await;
         if opened.is_err() {
             inner.close().await;
