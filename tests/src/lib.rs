@@ -24,6 +24,7 @@
 //! `KES_UNDER_TEST=PATH` runs the suites against another server binary instead of ours; that is how the expectations themselves were
 //! checked against the old server.
 
+mod aws;
 mod binary;
 mod certificate;
 mod client;
@@ -34,6 +35,7 @@ mod program;
 mod server;
 mod vault;
 
+pub use aws::Moto;
 pub use binary::{Binary, Kind, checkout, peer};
 pub use certificate::{Authority, Credential, Recipe, identity_of};
 pub use client::{Client, Fault, Versions};

@@ -1,6 +1,6 @@
 //! Real MinIO and `mc` against our server. The checks stand in `peers/minio-e2e.sh`, one line each.
 
-use kes_tests::{Credential, Home, Kind, Server, Vault, checkout, peer};
+use kes_tests::{Credential, Home, Kind, Moto, Server, Vault, checkout, peer};
 use std::process::{Command, Stdio};
 
 /// Runs the script against a server whose configuration ends in `more`; answers whether it succeeded and what it said.
@@ -83,4 +83,27 @@ fn minio_seals_with_keys_that_never_leave_vault() {
     assert!(success && text.ends_with("71 passed, 0 failed\n"));
     let keys = vault.run(&["list", "transit/keys"]);
     assert!(keys.lines().filter(|line| line.starts_with("minio-")).count() > 2, "{keys}");
+}
+
+#[test]
+#[ignore = "needs MinIO, mc and moto: peers/peers.sh install minio mc moto"]
+fn minio_seals_with_keys_in_secrets_manager() {
+    let moto = Moto::start();
+    let block = "{aws: {secretsmanager: {prefix: minio/, {service}}}}";
+    let (success, text) = run_on("", &[], |home, more| moto.config(home, block, more));
+    println!("{text}");
+    assert!(success && text.ends_with("71 passed, 0 failed\n"));
+    let stored = moto.secrets();
+    assert!(stored.len() > 2 && stored.iter().all(|name| name.starts_with("minio/")), "{stored:?}");
+}
+
+#[test]
+#[ignore = "needs MinIO, mc and moto: peers/peers.sh install minio mc moto"]
+fn minio_seals_with_a_key_that_never_leaves_kms() {
+    let moto = Moto::start();
+    let block = format!("{{aws: {{kms: {{key: '{}', {{service}}}}}}}}", moto.kms_key());
+    let (success, text) = run_on("", &[], |home, more| moto.config(home, &block, more));
+    println!("{text}");
+    assert!(success && text.ends_with("71 passed, 0 failed\n"));
+    assert!(moto.secrets().is_empty());
 }

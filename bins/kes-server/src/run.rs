@@ -102,7 +102,7 @@ async fn serve_config(
     let source = Source { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
     notifier.status("Reading the configuration, opening the key store");
     // Looked at before it is read: a change in between is then seen at the first look.
-    let config_file = source.fingerprint();
+    let config_file = source.content();
     // A store that does not answer must not keep the process from being stopped.
     let prepared = tokio::select! {
         prepared = notifier.extending(source.prepare(None)) => prepared?,

@@ -5,6 +5,8 @@
 
 mod aws;
 mod azure;
+#[cfg(feature = "aws")]
+mod connect_aws;
 #[cfg(feature = "vault")]
 mod connect_vault;
 mod gcp;
@@ -14,11 +16,11 @@ mod simple;
 mod unseal;
 mod vault;
 
-pub use aws::{AwsCredentials, AwsKms, AwsSecretsManager};
+pub use aws::{AwsCredentials, AwsKms, AwsSecretsManager, SealAws};
 pub use azure::{AzureKeyVault, AzureLogin, AzureNames};
 pub use gcp::{GcpCredentials, GcpSecretManager};
 pub use remote::{Entrust, Fortanix, Gemalto, Generic, Kes};
-pub use seal::{Seal, SealAws, SealAzure, SealVault};
+pub use seal::{Seal, SealAzure, SealVault};
 pub use simple::{Fs, Static};
 pub use unseal::Look;
 pub use vault::{Jwt, Transit, Vault, VaultAuth, VaultLogin, VaultMode, VaultToken, VaultVersion};
@@ -39,7 +41,18 @@ const SUPPORTED: &[&str] = &[
     "static",
     #[cfg(feature = "vault")]
     "vault",
+    #[cfg(feature = "aws")]
+    "aws",
 ];
+
+/// Why a store is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To serve from it: what is not permitted should come out now.
+    Serving,
+    /// To look at it, or to do one thing.
+    Visiting,
+}
 
 /// The key store of a file.
 #[derive(Debug)]
@@ -157,6 +170,8 @@ impl Store {
             Backend::Fs(_) | Backend::Static(_) => Ok(()),
             #[cfg(feature = "vault")]
             Backend::Vault(_) => Ok(()),
+            #[cfg(feature = "aws")]
+            Backend::AwsSecretsManager(_) | Backend::AwsKms(_) => Ok(()),
             other => {
                 let text = format!("this release has no '{}' support", other.name());
                 let error = Error::new(ErrorKind::Unsupported, text).at(self.place.clone());
@@ -183,18 +198,35 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_beneath(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        self.open_for(Purpose::Visiting).await
+    }
+
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(unused_variables, reason = "the others find out without changing anything")
+    )]
+    async fn open_for(&self, purpose: Purpose) -> Result<Arc<dyn KeyStore>, Error> {
         self.supported()?;
         match &self.backend {
             Backend::Fs(fs) => self.open_directory(fs).await,
             Backend::Static(Static { key, .. }) => self.open_static(key),
             #[cfg(feature = "vault")]
             Backend::Vault(vault) => connect_vault::store(vault).await.map_err(|cause| self.not_connected(cause)),
+            #[cfg(feature = "aws")]
+            Backend::AwsSecretsManager(aws) => connect_aws::secrets_manager(aws, purpose == Purpose::Serving)
+                .await
+                .map_err(|cause| self.not_connected(cause)),
+            #[cfg(feature = "aws")]
+            Backend::AwsKms(aws) => {
+                let opened = connect_aws::kms(aws, purpose == Purpose::Serving).await;
+                opened.map_err(|cause| self.not_connected(cause))
+            }
             _ => unreachable!("the others are not supported"),
         }
     }
 
     /// A store elsewhere that could not be opened: its own words and those beneath.
-    #[cfg(feature = "vault")]
+    #[cfg(any(feature = "aws", feature = "vault"))]
     fn not_connected(&self, cause: kes_keystore::Error) -> Error {
         Error::new(ErrorKind::Store, chain(&cause)).at(self.place.clone()).because(cause)
     }

@@ -93,6 +93,8 @@ const KEYS: &[&str] = &[
     "keystore.aws.kms.endpoint",
     "keystore.aws.kms.region",
     "keystore.aws.kms.key",
+    "keystore.aws.kms.mac_key",
+    "keystore.aws.kms.prefix",
     "keystore.aws.kms.credentials.accesskey",
     "keystore.aws.kms.credentials.secretkey",
     "keystore.aws.kms.credentials.token",

@@ -79,16 +79,18 @@ async fn patiently(findings: impl Future<Output = Result<Findings, Failure>> + S
     }
 }
 
-/// What is not permitted of what the store does, and what is the matter with the KMS key.
+/// Notes what is not permitted of what the store does.
 ///
 /// # Errors
-/// If the access key is not accepted, or the KMS key cannot be one.
-pub(crate) async fn secrets_manager(store: &Store) -> Result<Vec<String>, Error> {
-    let mut notices = key_of(store).await?;
-    let found =
-        patiently(secrets(store)).await.map_err(|refusal| judge(store.describe(), Operation::Status, refusal))?;
-    notices.extend(found.into_iter().filter(|notice| !notices.contains(notice)).collect::<Vec<_>>());
-    Ok(notices)
+/// If the access key is not accepted.
+pub(crate) async fn secrets_manager(store: &mut Store) -> Result<(), Error> {
+    let found = patiently(secrets(store)).await;
+    for notice in found.map_err(|refusal| judge(store.describe(), Operation::Status, refusal))? {
+        if !store.notices.contains(&notice) {
+            store.notices.push(notice);
+        }
+    }
+    Ok(())
 }
 
 async fn secrets(store: &Store) -> Result<Findings, Failure> {
@@ -118,7 +120,11 @@ async fn secrets(store: &Store) -> Result<Findings, Failure> {
     Ok(findings)
 }
 
-async fn key_of(store: &Store) -> Result<Vec<String>, Error> {
+/// What is the matter with the KMS key, or that it may not be looked at.
+///
+/// # Errors
+/// If the access key is not accepted, or the KMS key cannot be one.
+pub(crate) async fn key_of(store: &Store) -> Result<Vec<String>, Error> {
     let Some(key) = &store.kmskey else { return Ok(Vec::new()) };
     let entry = || format!("{}: KMS key '{key}'", store.describe());
     let described = tokio::time::timeout(PATIENCE, state::describe(&store.kms, &store.describe(), key)).await;

@@ -63,6 +63,9 @@ pub struct Config {
     pub prefix: String,
     /// Tags of new secrets. If there are any, secrets without them are none of ours.
     pub tags: BTreeMap<String, String>,
+    /// Whether it is found out at the start what AWS does not permit. That takes seven calls, one of which makes a secret
+    /// and one of which removes it: for a server, not for who only looks.
+    pub check: bool,
 }
 
 /// A KMS key that wraps the root key of a sealed store.
@@ -85,4 +88,6 @@ pub struct EngineConfig {
     pub mac_key: Option<String>,
     /// What the aliases begin with that the names of keys are: `alias/<prefix><name>`. Usually `kes/`.
     pub prefix: String,
+    /// Whether it is found out at the start what AWS does not permit, with an alias that is made and removed.
+    pub check: bool,
 }

@@ -39,7 +39,6 @@ impl Endpoint {
     pub(crate) fn parse(text: &str, service: &str) -> Result<Self, &'static str> {
         const FORM: &str = "write the endpoint as a host or as https://host, without user name and path";
         let written = text.trim().trim_end_matches('/').to_owned();
-        // Departs from upstream: there the missing scheme is added by the SDK only, and the start-up probe fails.
         let url = if written.contains("://") { written.clone() } else { format!("https://{written}") };
         let uri: http::Uri = url.parse().map_err(|_| FORM)?;
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();

@@ -51,7 +51,7 @@ pub struct Store {
     pub(crate) kmskey: Option<String>,
     pub(crate) prefix: String,
     pub(crate) tags: BTreeMap<String, String>,
-    notices: Vec<String>,
+    pub(crate) notices: Vec<String>,
 }
 
 /// Whose a secret is.
@@ -63,7 +63,7 @@ enum Owner {
 
 impl Store {
     pub(crate) async fn connect(config: Config) -> Result<Self, Error> {
-        let Config { service, kmskey, prefix, tags } = config;
+        let Config { service, kmskey, prefix, tags, check } = config;
         let kmskey = kmskey.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
         let keys: Vec<&str> = kmskey.iter().map(String::as_str).collect();
         let account = Account::open(service, "secretsmanager", LABEL, &keys).await?;
@@ -72,7 +72,10 @@ impl Store {
         let mut store = Self { account, secrets, kms, kmskey, prefix, tags, notices: Vec::new() };
         store.check_names()?;
         store.status().await?;
-        store.notices = crate::check::secrets_manager(&store).await?;
+        store.notices = crate::check::key_of(&store).await?;
+        if check {
+            crate::check::secrets_manager(&mut store).await?;
+        }
         Ok(store)
     }
 

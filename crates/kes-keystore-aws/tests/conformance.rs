@@ -1,4 +1,5 @@
-//! The suite of all stores, against moto: alone in its account, and as one of several with a prefix and tags.
+//! The suite of all stores, against moto: alone in its account, with tags, a KMS key and a seal, and among 3000 secrets of
+//! others.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
 
 #[expect(dead_code, unreachable_pub, reason = "each test program uses its own part")]
@@ -9,14 +10,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kes_keystore::KeyStore;
-use kes_keystore::conformance::Subject;
+use kes_keystore::conformance::{Sealed, Subject};
 use kes_keystore_aws::{Config, Store, connect};
+use serde_json::json;
 use support::{Act, Front, config, fresh, moto};
 
 struct Account {
     store: Arc<Store>,
     neighbour: Arc<Store>,
     front: Arc<Front>,
+    _beside: Arc<Front>,
 }
 
 #[async_trait]
@@ -40,15 +43,20 @@ impl Subject for Account {
 }
 
 async fn subject(tags: &[(&str, &str)], kmskey: Option<&str>) -> Account {
-    let prefix = fresh("conformance");
     let front = Front::start(|_| Act::Pass).await;
+    subject_behind(front, fresh("conformance"), tags, kmskey).await
+}
+
+async fn subject_behind(front: Arc<Front>, prefix: String, tags: &[(&str, &str)], kmskey: Option<&str>) -> Account {
     let tags: BTreeMap<_, _> = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let kmskey = kmskey.map(ToOwned::to_owned);
     let open = async |endpoint: String| {
         let config = Config { tags: tags.clone(), kmskey: kmskey.clone(), ..config(&endpoint, &prefix) };
         Arc::new(connect(config).await.unwrap())
     };
-    Account { store: open(front.url()).await, neighbour: open(moto().url()).await, front }
+    let beside = Front::start(|_| Act::Pass).await;
+    let (store, neighbour) = (open(front.url()).await, open(beside.url()).await);
+    Account { store, neighbour, front, _beside: beside }
 }
 
 mod plain {
@@ -83,6 +91,58 @@ mod with_a_key_of_our_own {
     async fn account() -> Account {
         let key = moto().kms_key().await;
         subject(&[], Some(&key)).await
+    }
+
+    kes_keystore::conformance_tests!(
+        #[ignore = "needs moto: peers/peers.sh install moto"]
+        account
+    );
+}
+
+mod under_a_seal {
+    use super::*;
+
+    async fn account() -> Sealed<Account> {
+        Sealed::over(subject(&[], None).await).await
+    }
+
+    kes_keystore::conformance_tests!(
+        #[ignore = "needs moto: peers/peers.sh install moto"]
+        account
+    );
+}
+
+mod among_3000_secrets_of_others {
+    use super::*;
+
+    const OTHERS: usize = 3000;
+
+    /// Lists hold the secrets of everybody: AWS's filter is taken out of each request, and ours alone is left.
+    async fn account() -> Account {
+        static MADE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+        MADE.get_or_init(make_others).await;
+        let front = Front::start(|request| {
+            let mut body = request.json();
+            let had = body.as_object_mut().and_then(|body| body.remove("Filters"));
+            if had.is_some() { Act::Instead(body) } else { Act::Pass }
+        })
+        .await;
+        subject_behind(front, fresh("among"), &[], None).await
+    }
+
+    async fn make_others() {
+        let mut tasks = tokio::task::JoinSet::new();
+        for worker in 0..16 {
+            tasks.spawn(async move {
+                for number in (worker..OTHERS).step_by(16) {
+                    let body = json!({ "Name": format!("among-key-{number:04}"), "SecretString": "of others" });
+                    moto().call("secretsmanager.CreateSecret", body).await;
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
     }
 
     kes_keystore::conformance_tests!(

@@ -30,7 +30,7 @@ async fn api(id: &'static str, token: Option<&'static str>) -> Arc<Front> {
 async fn open(credentials: Option<kes_keystore_aws::Credentials>) -> Result<Store, Error> {
     let endpoint = Some(std::env::var("TEST_ENDPOINT").unwrap());
     let service = Service { endpoint, region: Some(REGION.into()), credentials };
-    connect(Config { service, prefix: fresh("credentials"), ..Config::default() }).await
+    connect(Config { service, prefix: fresh("credentials"), check: true, ..Config::default() }).await
 }
 
 /// Whatever the source gives is good for it.

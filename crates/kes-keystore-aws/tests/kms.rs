@@ -111,8 +111,14 @@ async fn what_kms_says_of_a_seal_has_a_sentence() {
 
 async fn engine(url: &str, key: &str, prefix: &str, mac_key: Option<&str>) -> Result<KmsEngine, Error> {
     let mac_key = mac_key.map(ToOwned::to_owned);
-    connect_engine(EngineConfig { service: service(url), key: key.to_owned(), mac_key, prefix: prefix.to_owned() })
-        .await
+    connect_engine(EngineConfig {
+        service: service(url),
+        key: key.to_owned(),
+        mac_key,
+        prefix: prefix.to_owned(),
+        check: true,
+    })
+    .await
 }
 
 /// A prefix of aliases that no other test has.

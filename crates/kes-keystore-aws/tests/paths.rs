@@ -89,28 +89,22 @@ fn private_moto(home: &Path) -> Moto {
     Moto::start_with(&["-c", &path("aws.crt"), "-k", &path("aws.key")])
 }
 
-/// A proxy that sends every CONNECT to one place, and writes down where it was to go.
-struct Proxy {
-    url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+/// Where a proxy was asked to go.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A proxy that sends every CONNECT to one place, and writes down where it was to go. Its URL.
+async fn proxy(address: &str, asked: Asked) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (url, to) = (format!("http://{}", listener.local_addr().unwrap()), address.to_owned());
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            tokio::spawn(tunnel(near, to.clone(), Arc::clone(&asked)));
+        }
+    });
+    url
 }
 
-impl Proxy {
-    async fn to(address: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (asked, to) = (Arc::<Mutex<Vec<String>>>::default(), address.to_owned());
-        let log = Arc::clone(&asked);
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(tunnel(near, to.clone(), Arc::clone(&log)));
-            }
-        });
-        Self { url, asked }
-    }
-}
-
-async fn tunnel(near: TcpStream, to: String, log: Arc<Mutex<Vec<String>>>) {
+async fn tunnel(near: TcpStream, to: String, log: Asked) {
     let mut near = BufReader::new(near);
     let mut line = String::new();
     near.read_line(&mut line).await.unwrap();
@@ -208,24 +202,22 @@ fn no_proxy_is_passed_by() {
 }
 
 /// A world in which the hosts of AWS are reached through a proxy, and are moto.
-async fn behind_a_proxy(home: &Path) -> (World, Proxy) {
+async fn behind_a_proxy(home: &Path, asked: Asked) -> World {
     let moto = private_moto(home);
-    let proxy = Proxy::to(&moto.address).await;
-    let world =
-        World::default().set("HTTPS_PROXY", &proxy.url).set("AWS_CA_BUNDLE", home.join("ca.crt").display().to_string());
-    (world.keep(moto), proxy)
+    let url = proxy(&moto.address, asked).await;
+    let bundle = home.join("ca.crt").display().to_string();
+    World::default().set("HTTPS_PROXY", url).set("AWS_CA_BUNDLE", bundle).keep(moto)
 }
 
 #[test]
 #[ignore = "needs moto: peers/peers.sh install moto"]
 fn the_hosts_of_aws_are_reached_through_a_proxy() {
-    let asked: Arc<Mutex<Option<Arc<Mutex<Vec<String>>>>>> = Arc::default();
+    let asked = Asked::default();
     let log = Arc::clone(&asked);
     alone(
         "the_hosts_of_aws_are_reached_through_a_proxy",
         async move |home| {
-            let (world, proxy) = behind_a_proxy(home).await;
-            *log.lock().unwrap() = Some(Arc::clone(&proxy.asked));
+            let world = behind_a_proxy(home, log).await;
             world.set("AWS_ACCESS_KEY_ID", "AKIATEST").set("AWS_SECRET_ACCESS_KEY", "s")
         },
         async || {
@@ -255,7 +247,6 @@ fn the_hosts_of_aws_are_reached_through_a_proxy() {
             assert!(connect_engine(engine).await.err().unwrap().to_string().contains("does not exist"));
         },
     );
-    let asked = asked.lock().unwrap().take().unwrap();
     let asked = asked.lock().unwrap();
     for host in [
         "secretsmanager.eu-central-1.amazonaws.com:443",
@@ -274,13 +265,12 @@ fn the_hosts_of_aws_are_reached_through_a_proxy() {
 #[test]
 #[ignore = "needs moto: peers/peers.sh install moto"]
 fn the_usual_variables_choose_endpoints_and_region() {
-    let asked: Arc<Mutex<Option<Arc<Mutex<Vec<String>>>>>> = Arc::default();
+    let asked = Asked::default();
     let log = Arc::clone(&asked);
     alone(
         "the_usual_variables_choose_endpoints_and_region",
         async move |home| {
-            let (world, proxy) = behind_a_proxy(home).await;
-            *log.lock().unwrap() = Some(Arc::clone(&proxy.asked));
+            let world = behind_a_proxy(home, log).await;
             let world = world.set("AWS_ACCESS_KEY_ID", "AKIATEST").set("AWS_SECRET_ACCESS_KEY", "s");
             world.set("AWS_REGION", REGION).set("AWS_USE_FIPS_ENDPOINT", "true")
         },
@@ -291,6 +281,5 @@ fn the_usual_variables_choose_endpoints_and_region() {
             assert!(error.to_string().contains("does not exist"), "{error}");
         },
     );
-    let asked = asked.lock().unwrap().take().unwrap();
     assert_eq!(asked.lock().unwrap().as_slice(), ["kms-fips.eu-central-1.amazonaws.com:443"]);
 }

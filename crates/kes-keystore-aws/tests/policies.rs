@@ -98,6 +98,7 @@ async fn that_of_secrets_manager_is_enough_and_nothing_in_it_is_too_much() {
         service,
         kmskey: Some(account.keys[0].clone()),
         prefix: "kes/".to_owned(),
+        check: true,
         tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
     };
     for (user, tags) in [("plain", &[][..]), ("tagged", &[("cluster", "a")])] {
@@ -160,7 +161,7 @@ async fn that_of_the_engine_is_enough_and_nothing_in_it_is_too_much() {
     let open = async |user: &str, actions: &[String]| {
         let (key, mac_key) = (account.keys[0].clone(), Some(account.keys[1].clone()));
         let service = account.user(user, actions).await;
-        connect_engine(EngineConfig { service, key, mac_key, prefix: "kes/".to_owned() }).await
+        connect_engine(EngineConfig { service, key, mac_key, prefix: "kes/".to_owned(), check: true }).await
     };
     let engine = open("whole", &actions(&policy)).await.unwrap();
     assert_eq!(engine.notices(), Vec::<String>::new());

@@ -179,7 +179,7 @@ const AWS: &str = "keystore:
       region: eu-central-1 # CHANGE
       # kmskey: alias/kes # the key that AWS encrypts new secrets with
       # prefix: kes/      # what the names of the secrets begin with
-      # The role needs secretsmanager:CreateSecret, GetSecretValue, PutSecretValue, DeleteSecret and ListSecrets.
+      # The role needs secretsmanager:CreateSecret, GetSecretValue, DescribeSecret, DeleteSecret and ListSecrets.
       # credentials:
       #   accesskey: ${AWS_ACCESS_KEY_ID}
       #   secretkey: ${AWS_SECRET_ACCESS_KEY}

@@ -2,7 +2,7 @@
 
 use super::unseal::secret_path;
 use super::vault::check_pair;
-use super::{AwsKms, AzureLogin, ClientTls, Endpoint, Missing, VaultLogin};
+use super::{AzureLogin, ClientTls, Endpoint, Missing, SealAws, VaultLogin};
 use crate::secret::Secret;
 use crate::section::{Refused, Section};
 use std::path::PathBuf;
@@ -53,9 +53,6 @@ impl Seal {
     }
 }
 
-/// `keystore.seal.aws`, with the keys of `keystore.aws.kms`.
-pub type SealAws = AwsKms;
-
 /// `keystore.seal.azure`.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -93,7 +90,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Seal>, Refused> {
     let (store, credential) = (section.filled_string("store"), section.filled_string("credential"));
     let credentials = section.context().variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let block = |key| Some(section.block(key)).filter(Section::is_present);
-    let aws = block("aws").map(|aws| AwsKms::read(&aws, "kesconf: invalid AWS seal"));
+    let aws = block("aws").map(|aws| SealAws::read(&aws, "kesconf: invalid AWS seal"));
     let azure = block("azure").map(|azure| read_azure(&azure));
     let vault = block("vault").map(|vault| read_vault(&vault));
     if !section.is_present() {

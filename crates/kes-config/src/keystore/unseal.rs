@@ -1,6 +1,6 @@
 //! Opening a store through its seal: where the sealing keys come from, and what is said when none fits.
 
-use super::{Backend, Seal, Store, VaultMode, chain};
+use super::{Backend, Purpose, Seal, Store, VaultMode, chain};
 use crate::error::{Error, ErrorKind, Place, io_words};
 use kes_keystore::sealed::{self, InvalidSealingKey, NewSlot, RecoveryKey, SealingKey, Unlocked};
 use kes_keystore::{KeyStore, fs};
@@ -134,6 +134,7 @@ impl Store {
         let why = match &self.backend {
             Backend::Static(_) => "'keystore.static' is one key from the configuration, stored nowhere",
             Backend::Vault(vault) if vault.mode == VaultMode::Engine => "with 'mode: engine' keys never leave Vault",
+            Backend::AwsKms(_) => "with 'keystore.aws.kms' the key never leaves AWS KMS",
             _ => return None,
         };
         let text = format!("there is nothing to seal: {why}");
@@ -141,7 +142,7 @@ impl Store {
     }
 
     pub(super) async fn open_unsealed(&self) -> Result<Arc<dyn KeyStore>, Error> {
-        self.unsealed(self.open_beneath().await?).await
+        self.unsealed(self.open_for(Purpose::Serving).await?).await
     }
 
     /// A store without a seal. One that has a seal of which the configuration does not know would only fail later, and new
@@ -171,7 +172,7 @@ impl Store {
             Some(absent) if keys.is_empty() => return Err(absent),
             absent => absent,
         };
-        let inner = self.open_beneath().await?;
+        let inner = self.open_for(Purpose::Serving).await?;
         let opened = self.unseal(seal, &inner, (keys, absent)).await;
         if opened.is_err() {
             inner.close().await;
@@ -279,10 +280,12 @@ impl Store {
         for (name, there) in
             [("aws", seal.aws.is_some()), ("azure", seal.azure.is_some()), ("vault", seal.vault.is_some())]
         {
-            let can = name == "vault" && cfg!(feature = "vault");
+            let can = (name == "vault" && cfg!(feature = "vault")) || (name == "aws" && cfg!(feature = "aws"));
             if there && !can {
                 let error = Error::new(ErrorKind::Unsupported, format!("this release has no 'seal.{name}' support"));
-                return Err(error.at(self.seal_place(name)).hint("use passphrase, key, key_file, credential or vault"));
+                return Err(error
+                    .at(self.seal_place(name))
+                    .hint("use passphrase, key, key_file, credential, aws or vault"));
             }
         }
         Ok(())
@@ -335,9 +338,17 @@ impl Store {
     }
 
     /// The keys that wrap in another system, which is asked for them.
-    #[cfg_attr(not(feature = "vault"), expect(unused_mut, unused_variables, reason = "there is no such system then"))]
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "vault")),
+        expect(unused_mut, unused_variables, reason = "there is no such system then")
+    )]
     async fn remote_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
         let mut keys = Vec::new();
+        #[cfg(feature = "aws")]
+        if let Some(aws) = &seal.aws {
+            let seal = super::connect_aws::seal(aws).await.map_err(|cause| self.no_seal("aws", cause))?;
+            keys.push(SealingKey::external("keystore.seal.aws", seal));
+        }
         #[cfg(feature = "vault")]
         if let Some(vault) = &seal.vault {
             let seal = super::connect_vault::seal(vault).await.map_err(|cause| self.no_seal("vault", cause))?;
@@ -346,7 +357,7 @@ impl Store {
         Ok(keys)
     }
 
-    #[cfg(feature = "vault")]
+    #[cfg(any(feature = "aws", feature = "vault"))]
     fn no_seal(&self, kind: &str, cause: kes_keystore::Error) -> Error {
         let hint = "nothing was changed; try again when it answers, or name another key that opens the store";
         Error::new(ErrorKind::Store, chain(&cause)).at(self.seal_place(kind)).because(cause).hint(hint)

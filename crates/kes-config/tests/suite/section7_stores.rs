@@ -294,8 +294,32 @@ fn fields_of_the_others() {
     );
     let Backend::AwsSecretsManager(aws) = store.backend() else { panic!() };
     assert_eq!((aws.prefix.as_str(), aws.tags["team"].as_str()), ("p-", "storage"));
+    assert_eq!(aws.region, "r");
     let AwsCredentials { accesskey, secretkey, token, .. } = aws.credentials.as_ref().unwrap();
     assert_eq!((accesskey.as_str(), secretkey.as_ref().unwrap().expose(), token.is_none()), ("a", "s", true));
+}
+
+#[test]
+fn the_region_of_an_endpoint_of_aws_need_not_be_written_again() {
+    for (endpoint, region) in [
+        ("secretsmanager.eu-central-1.amazonaws.com", "eu-central-1"),
+        ("'https://secretsmanager-fips.us-gov-west-1.amazonaws.com:443/'", "us-gov-west-1"),
+        ("vpce-0a1b.secretsmanager.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+    ] {
+        let store = loaded(&format!("aws: {{secretsmanager: {{endpoint: {endpoint}}}}}"));
+        let Backend::AwsSecretsManager(aws) = store.backend() else { panic!() };
+        assert_eq!(aws.region, region);
+    }
+}
+
+#[test]
+fn a_key_that_never_leaves_aws() {
+    let store = loaded("aws: {kms: {key: alias/k}}");
+    let Backend::AwsKms(aws) = store.backend() else { panic!() };
+    assert_eq!((aws.key.as_str(), aws.prefix.as_str(), aws.mac_key.is_none()), ("alias/k", "kes/", true));
+    let store = loaded("aws: {kms: {key: k, mac_key: m, prefix: team-, region: r, endpoint: e}}");
+    let Backend::AwsKms(aws) = store.backend() else { panic!() };
+    assert_eq!((aws.mac_key.as_deref(), aws.prefix.as_str(), aws.region.as_deref()), (Some("m"), "team-", Some("r")));
 }
 
 #[test]
@@ -384,8 +408,8 @@ async fn decision_16_stores_that_are_not_built() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let sealed = loaded(&format!("fs: {{path: {}}}, seal: {{aws: {{key: k}}}}", path.display()));
-    assert_eq!(sealed.open().await.err().unwrap().message(), "this release has no 'seal.aws' support");
+    let sealed = loaded(&format!("fs: {{path: {}}}, seal: {{azure: {{endpoint: e, key: k}}}}", path.display()));
+    assert_eq!(sealed.open().await.err().unwrap().message(), "this release has no 'seal.azure' support");
     assert!(!path.exists(), "nothing may be stored unsealed");
 }
 

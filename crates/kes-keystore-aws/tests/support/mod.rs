@@ -135,7 +135,7 @@ pub fn fixed(id: &str, token: Option<&str>) -> Credentials {
 
 /// A store of its own below a prefix of its own.
 pub fn config(endpoint: &str, prefix: &str) -> Config {
-    Config { service: service(endpoint), prefix: prefix.to_owned(), ..Config::default() }
+    Config { service: service(endpoint), prefix: prefix.to_owned(), check: true, ..Config::default() }
 }
 
 /// A prefix that no other test has.
@@ -171,6 +171,14 @@ impl Request {
         header.and_then(|(_, scope)| scope.split('/').next()).unwrap_or_default()
     }
 
+    fn with(&self, body: &Value) -> Self {
+        let body = body.to_string().into_bytes();
+        let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
+        let head: Vec<_> = self.head.lines().filter(|line| !line.is_empty() && !is_length(line)).collect();
+        let head = format!("{}\r\ncontent-length: {}", head.join("\r\n"), body.len());
+        Self { line: self.line.clone(), head, body }
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
@@ -183,6 +191,8 @@ pub enum Act {
     Pass,
     /// The same, after a while.
     Delay(Duration),
+    /// To moto with another body.
+    Instead(Value),
     /// To moto, and then the connection is cut: the answer is lost.
     Lose,
     /// The connection is cut at once.
@@ -274,6 +284,7 @@ async fn serve(near: TcpStream, plan: Plan, seen: Arc<Mutex<Vec<Request>>>) {
                 tokio::time::sleep(time).await;
                 forward(&request).await
             }
+            Act::Instead(body) => forward(&request.with(&body)).await,
             Act::Lose => {
                 forward(&request).await;
                 return;
@@ -312,6 +323,9 @@ async fn read_request(near: &mut BufReader<TcpStream>) -> Option<Request> {
 }
 
 async fn forward(request: &Request) -> Option<Vec<u8>> {
+    // One at a time: moto answers 500 to a list of what changes meanwhile.
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = TURN.lock().await;
     send(&moto().address, request).await
 }
 
