@@ -14,16 +14,16 @@ pub enum Binary {
 }
 
 impl Binary {
-    /// The absolute path of the program, after a build that makes sure it is not stale.
+    /// The absolute path of the program, never a stale one.
     ///
-    /// Cargo does not build another package's binaries for a test, so the first call runs `cargo build` with the profile and the target
-    /// folder of the running test.
+    /// Cargo does not build another package's binaries for a test. `cargo test --workspace` has, for their own tests; else the first call
+    /// runs `cargo build` with the profile and the target folder of the running test.
     pub fn path(self) -> PathBuf {
         static KES: OnceLock<PathBuf> = OnceLock::new();
         static KES_SERVER: OnceLock<PathBuf> = OnceLock::new();
         match self {
-            Self::Kes => KES.get_or_init(|| build("kes-cli").join("kes")).clone(),
-            Self::KesServer => KES_SERVER.get_or_init(|| build("kes-server").join("kes-server")).clone(),
+            Self::Kes => KES.get_or_init(|| built("kes-cli", "kes")).clone(),
+            Self::KesServer => KES_SERVER.get_or_init(|| built("kes-server", "kes-server")).clone(),
         }
     }
 }
@@ -80,11 +80,34 @@ pub fn peer(name: &str) -> PathBuf {
     program
 }
 
-/// Builds the binaries of a package; answers their folder.
-fn build(package: &str) -> PathBuf {
+/// A program of a package, built if it is not there or is older than a file that it was made of.
+fn built(package: &str, name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
     // <target>/<profile>/deps/<test>, or <target>/<triple>/<profile>/deps/<test>
-    let folder = test.ancestors().nth(2).expect("tests lie in <profile>/deps").to_path_buf();
+    let folder = test.ancestors().nth(2).expect("tests lie in <profile>/deps");
+    let program = folder.join(name);
+    if !is_fresh(&program) {
+        build(package, folder);
+    }
+    program
+}
+
+/// Whether a program is younger than all of its sources, which cargo has written beside it. A new commit alone changes only
+/// what it says of its version.
+fn is_fresh(program: &Path) -> bool {
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let (Some(made), Ok(sources)) = (modified(program), std::fs::read_to_string(program.with_extension("d"))) else {
+        return false;
+    };
+    let Some((_, sources)) = sources.trim_end().split_once(": ") else { return false };
+    let sources = sources.replace("\\ ", "\0");
+    let sources = sources.split(' ').map(|source| PathBuf::from(source.replace('\0', " ")));
+    let sources = sources.filter(|source| !source.components().any(|part| part.as_os_str() == ".git"));
+    let manifests = ["Cargo.toml", "Cargo.lock"].map(|name| checkout().join(name));
+    sources.chain(manifests).all(|source| modified(&source).is_some_and(|changed| changed < made))
+}
+
+fn build(package: &str, folder: &Path) {
     let profile = folder.file_name().expect("the profile's folder has a name").to_string_lossy().into_owned();
     let target = folder.parent().expect("the profile's folder lies in the target folder");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -97,5 +120,4 @@ fn build(package: &str) -> PathBuf {
         .status()
         .expect("cargo can be started");
     assert!(status.success(), "cargo build --package {package} failed");
-    folder
 }

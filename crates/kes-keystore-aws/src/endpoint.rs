@@ -39,7 +39,7 @@ impl Endpoint {
     pub(crate) fn parse(text: &str, service: &str) -> Result<Self, &'static str> {
         const FORM: &str = "write the endpoint as a host or as https://host, without user name and path";
         let written = text.trim().trim_end_matches('/').to_owned();
-        let url = if written.contains("://") { written.clone() } else { format!("https://{written}") };
+        let url = if text.contains("://") { written.clone() } else { format!("https://{written}") };
         let uri: http::Uri = url.parse().map_err(|_| FORM)?;
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
@@ -162,6 +162,7 @@ mod tests {
         for (text, says) in [
             ("", "as a host"),
             ("https://", "as a host"),
+            ("https:///", "as a host"),
             ("ftp://host", "as a host"),
             ("https://user:pass@host", "as a host"),
             ("https://host/path", "as a host"),
