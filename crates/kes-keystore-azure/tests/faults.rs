@@ -223,7 +223,8 @@ async fn one_fault_anywhere_is_not_noticed() {
         json!({"kind": "lose"}),
     ];
     for fault in &faults {
-        for operation in ["secrets.versions", "secrets.get", "secrets.set", "secrets.list", "secrets.delete", "*.purge"] {
+        for operation in ["secrets.versions", "secrets.get", "secrets.set", "secrets.list", "secrets.delete", "*.purge"]
+        {
             let mut fault = fault.clone();
             fault["operation"] = operation.into();
             stand_in.fault(fault.clone()).await;

@@ -268,7 +268,9 @@ async fn arc(file: std::path::PathBuf, stand_in: &StandIn) -> String {
                 answer
             } else {
                 let realm = file.display();
-                format!("HTTP/1.1 401 X\r\nWWW-Authenticate: Basic realm={realm}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                format!(
+                    "HTTP/1.1 401 X\r\nWWW-Authenticate: Basic realm={realm}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
             };
             near.write_all(answer.as_bytes()).await.unwrap();
         }

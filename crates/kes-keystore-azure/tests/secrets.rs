@@ -24,8 +24,7 @@ fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
 
 /// All versions of a secret: identifier and value.
 async fn versions(vault: &Vault, secret: &str) -> Vec<(String, String)> {
-    let (_, listed) =
-        shared().ask(&vault.endpoint, "GET", &format!("/secrets/{secret}/versions"), Value::Null).await;
+    let (_, listed) = shared().ask(&vault.endpoint, "GET", &format!("/secrets/{secret}/versions"), Value::Null).await;
     let mut found = Vec::new();
     for version in listed["value"].as_array().unwrap() {
         let id = version["id"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
@@ -173,7 +172,9 @@ async fn a_deleted_secret_is_neither_overwritten_nor_purged_by_a_create() {
     let error = store.create(&name("key"), b"new").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Failed);
     let text = chain(&error);
-    for words in ["'key'", "az keyvault secret recover", "az keyvault secret purge", "keystore.azure.keyvault.purge: on"] {
+    for words in
+        ["'key'", "az keyvault secret recover", "az keyvault secret purge", "keystore.azure.keyvault.purge: on"]
+    {
         assert!(text.contains(words), "{text}");
     }
     let (status, _) = shared().ask(&vault().endpoint, "POST", "/deletedsecrets/key/recover", Value::Null).await;
