@@ -25,6 +25,7 @@
 //! checked against the old server.
 
 mod aws;
+mod azure;
 mod binary;
 mod certificate;
 mod client;
@@ -36,6 +37,7 @@ mod server;
 mod vault;
 
 pub use aws::Moto;
+pub use azure::{KeyVault, Proxy};
 pub use binary::{Binary, Kind, checkout, peer};
 pub use certificate::{Authority, Credential, Recipe, identity_of};
 pub use client::{Client, Fault, Versions};

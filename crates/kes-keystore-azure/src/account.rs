@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use azure_core::error::ErrorKind;
+use azure_core::http::StatusCode;
 use kes_keystore::http::Tls;
 use kes_keystore::{Cause, Error, Operation};
 
@@ -14,9 +15,10 @@ use crate::login::{Source, variable};
 use crate::session::{Identity, NoToken, Session};
 use crate::wire::Wire;
 
-/// How often a call is tried whose token was taken away while it waited for it: the SDK forgets the token of all when that of
-/// one is refused.
+/// How often a call is tried whose token was taken away while it waited for it, as the SDK forgets the token of all when that
+/// of one is refused; or whose token ended on the way.
 const TURNS: u32 = 5;
+const REFUSED_TURNS: u32 = 3;
 
 /// A vault.
 pub(crate) struct Account {
@@ -60,6 +62,7 @@ where
         match make().await {
             Ok(answer) => return Ok(answer),
             Err(why) if turn < TURNS && was_taken_away(&why) => turn += 1,
+            Err(why) if turn < REFUSED_TURNS && why.http_status() == Some(StatusCode::Unauthorized) => turn += 1,
             Err(why) => return Err(Failure::of(&why)),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use azure_core::http::RequestContent;
 use azure_security_keyvault_keys::models::{
-    EncryptionAlgorithm, KeyClientGetKeyOptions, KeyOperationParameters, KeyType,
+    EncryptionAlgorithm, KeyClientGetKeyOptions, KeyClientWrapKeyOptions, KeyOperationParameters, KeyType,
 };
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use kes_crypto::base64;
@@ -102,19 +102,22 @@ impl KeyVaultSeal {
         Error::Damaged { entry: self.describe(), problem, source: None }
     }
 
-    /// How the key wraps. Who may not look at it has the more usual kind.
-    async fn algorithm(&self) -> Result<EncryptionAlgorithm, Failure> {
+    /// How the key wraps, and its present version.
+    async fn look(&self) -> Result<(EncryptionAlgorithm, Option<String>), Failure> {
         let found =
             call(|| async { self.keys.get_key(&self.key, None::<KeyClientGetKeyOptions<'_>>).await?.into_model() });
-        match found.await {
-            Ok(found) => match found.key.and_then(|key| key.kty) {
-                Some(KeyType::Oct | KeyType::OctHsm) => Ok(EncryptionAlgorithm::A256Kw),
-                _ => Ok(EncryptionAlgorithm::RsaOaep256),
-            },
-            Err(Failure::Refused(refusal)) if refusal.status == 403 => Ok(EncryptionAlgorithm::RsaOaep256),
-            Err(failure) => Err(failure),
-        }
+        let key = found.await?.key.unwrap_or_default();
+        let algorithm = match key.kty {
+            Some(KeyType::Oct | KeyType::OctHsm) => EncryptionAlgorithm::A256Kw,
+            _ => EncryptionAlgorithm::RsaOaep256,
+        };
+        Ok((algorithm, key.kid.as_deref().and_then(version)))
     }
+}
+
+/// The last part of an identifier: `https://<vault>/keys/<name>/<version>`.
+fn version(id: &str) -> Option<String> {
+    id.split('/').nth(5).filter(|version| !version.is_empty()).map(ToOwned::to_owned)
 }
 
 fn parameters(
@@ -140,14 +143,14 @@ impl Seal for KeyVaultSeal {
         let random = |why| unusable(self.describe(), "this machine has no random bytes", Some(Arc::new(why)));
         let between = SealKey::generate().map_err(random)?;
         let sealed = between.seal(PURPOSE, label.as_bytes(), root.expose()).map_err(random)?;
-        let algorithm = self.algorithm().await.map_err(error)?;
+        let (algorithm, present) = self.look().await.map_err(error)?;
         let wrapped = call(|| async {
             let asked = parameters(&algorithm, between.expose())?;
-            self.keys.wrap_key(&self.key, asked, None).await?.into_model()
+            let options = KeyClientWrapKeyOptions { key_version: present.clone(), ..Default::default() };
+            self.keys.wrap_key(&self.key, asked, Some(options)).await?.into_model()
         });
         let wrapped = wrapped.await.map_err(error)?;
-        let version = wrapped.kid.as_deref().and_then(|kid| kid.rsplit('/').next()).map(ToOwned::to_owned);
-        let (Some(version), Some(value)) = (version, wrapped.result) else {
+        let (Some(version), Some(value)) = (wrapped.kid.as_deref().and_then(version), wrapped.result) else {
             return Err(unusable(self.describe(), "Key Vault has answered without a wrapped key", None));
         };
         let slot = Slot {
