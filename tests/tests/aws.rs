@@ -1,7 +1,5 @@
 //! Our server on moto in the place of AWS: beside the old server, and in the three ways that AWS can hold keys.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kes_tests::{Client, Connection, Credential, Home, Kind, Moto, Request, Response, Server};
@@ -139,4 +137,32 @@ fn the_operator_is_told() {
     server.expect_stderr("enable-key");
     let page = ok(&server, &client, &Request::get("/v1/metrics?view=full")).text();
     assert!(page.contains("\nkes_store_throttled_total 0\n"), "{page}");
+}
+
+/// The configuration of MinIO's page on AWS as an operator has it, once with the page's mistakes: only the account is another.
+#[test]
+#[ignore = "needs moto: peers/peers.sh install moto"]
+fn the_configuration_of_minios_page_starts() {
+    for (page, keys) in [("page-aws", 3), ("page-aws-as-published", 1)] {
+        let (home, moto) = (Home::new(), Moto::start());
+        let folder = home.path().display().to_string();
+        let read =
+            std::fs::read_to_string(kes_tests::checkout().join(format!("crates/kes-config/tests/configs/{page}.yml")));
+        let config = read
+            .unwrap()
+            .replace("0.0.0.0:7373", "{{address}}")
+            .replace("kes-server.key", &format!("{folder}/server.key"))
+            .replace("kes-server.cert", &format!("{folder}/server.crt"))
+            .replace("secretsmanager.us-east-2.amazonaws.com", &moto.endpoint())
+            .replace("secretsmanager.us-east-2.amazonaws\n", &format!("{}\n", moto.endpoint()));
+        let (root, minio) = (Credential::from_seed(0), Credential::from_seed(1));
+        let server = Server::start_with(Kind::Ours, &home, &config, |command| {
+            command.env("ROOT_IDENTITY", root.identity()).env("MINIO_IDENTITY", minio.identity());
+            command.env("AWS_ACCESS_KEY", "AKIATEST").env("AWS_SECRET_KEY", "s");
+        });
+        let names = ok(&server, &Client::new(&root), &Request::get("/v1/key/list/")).json()["names"].clone();
+        assert_eq!(names.as_array().map(Vec::len), Some(keys), "{page}: {names}");
+        ok(&server, &Client::new(&minio), &generate("minio-encryption-key-alpha", "bucket"));
+        assert_eq!(moto.secrets().len(), keys, "{page}");
+    }
 }

@@ -1,14 +1,19 @@
 //! Our server on a real Vault: beside the old server, and through what happens to a Vault.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails where it panics, and says what it measured"
+)]
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kes_tests::{Client, Connection, Credential, Home, Kind, Request, Response, Server, Vault};
+use kes_tests::{Binary, Client, Connection, Credential, Home, Kind, Request, Response, Server, Vault};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -279,4 +284,59 @@ fn nothing_is_lost_when_an_engine_goes_away_under_load() {
            path "transit/hmac/*" { capabilities = ["update"] }"#,
     );
     outage(false, "engine", "mode: engine", &mut vault);
+}
+
+/// What a login made is given back when nobody needs it any more: after a reload to another store, and at the end.
+#[test]
+#[ignore = "needs Vault: peers/peers.sh install vault"]
+fn logins_are_given_back() {
+    let vault = Vault::start();
+    let (more, client) = admin();
+    let home = Home::new();
+    let config = vault.config(&home, "engine: kv1", &more);
+    let logins = || {
+        let accessors = vault.run(&["list", "-format=json", "auth/token/accessors"]);
+        serde_json::from_str::<Vec<String>>(&accessors).unwrap().len()
+    };
+    let before = logins();
+    let back_to = |expected: usize, when: &str| {
+        let begun = Instant::now();
+        while logins() != before + expected {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{when}: {} instead of {expected}", logins() - before);
+        }
+    };
+    // A check looks, and leaves no login behind.
+    home.write("check.yml", config.replace("{{address}}", "127.0.0.1:0"));
+    let check = Command::new(Binary::KesServer.path())
+        .args(["check", "--connect", "--config", "check.yml"])
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    assert_eq!(logins(), before);
+
+    let mut server = Server::start(Kind::Ours, &home, &config);
+    ok(&server, &client, &Request::new("PUT", "/v1/key/create/key"));
+    assert_eq!(logins(), before + 1);
+    let reload = |config: &str, times: usize| {
+        server.rewrite_config(Kind::Ours, &home, config);
+        server.signal(Signal::HUP);
+        server.expect_stdout_times("=> Reloading configuration after SIGHUP signal completed.", times);
+    };
+    reload(&home.config(&more), 1);
+    back_to(0, "another store");
+    reload(&config, 2);
+    ok(&server, &client, &Request::get("/v1/key/describe/key"));
+    back_to(1, "the first one again");
+    // The new store is opened, and then something else fails.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let probe = format!("probe: {{address: '{}'}}\nkeys: [{{name: key}}]", taken.local_addr().unwrap());
+    let broken = vault.config(&home, "engine: kv1\nprefix: x", &format!("{more}\n{probe}"));
+    server.rewrite_config(Kind::Ours, &home, &broken);
+    server.signal(Signal::HUP);
+    server.expect_stderr("address already in use");
+    back_to(1, "a reload that failed");
+    server.signal(Signal::TERM);
+    assert!(server.wait(Duration::from_secs(20)).success());
+    assert_eq!(logins(), before, "it had been closed before the end");
 }

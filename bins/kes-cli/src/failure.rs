@@ -207,6 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn refusals_say_what_to_do() {
+        for (status, message, expected) in [
+            (404, "key does not exist", "`kes key ls` lists"),
+            (404, "404 page not found\n", "`kes status --api` lists"),
+            (403, "not authorized: insufficient permissions", "`kes identity info` tells"),
+            (501, "not implemented", "write them into its configuration"),
+            (502, "failed to create key", "the server's log says"),
+            (504, "key store is not reachable", "the server's log says"),
+        ] {
+            let hint = Failure::from(ClientError::from(ServerError::new(status, message))).hint.unwrap_or_default();
+            assert!(hint.contains(expected), "{message}: {hint}");
+        }
+    }
+
+    #[test]
     fn what_was_tried_stands_before_the_cause() {
         let failure = Failure::from(ClientError::from(ServerError::new(400, "key already exists")));
         assert_eq!(

@@ -197,6 +197,20 @@ fn one_command_seals_an_old_directory() {
     assert_eq!(world.files(), before);
 }
 
+/// The line of the documentation, as it stands there.
+#[test]
+fn before_the_end_the_copies_are_the_keys_though_all_sealing_keys_are_lost() {
+    let world = World::with_old_keys("key_file: seal.key");
+    let before = world.files();
+    world.prints("seal migrate");
+    let page = include_str!("../../../docs/sealed-store.md");
+    let line = page.lines().find_map(|line| line.trim().strip_prefix("`cd keys && ")).unwrap();
+    let line = format!("cd keys && {}", line.trim_end_matches('`'));
+    let status = Command::new("sh").args(["-c", &line]).current_dir(world.0.path()).status().unwrap();
+    assert!(status.success(), "{line}");
+    assert_eq!(world.files(), before);
+}
+
 #[test]
 fn slots_come_and_go_and_the_last_one_stays() {
     let world = World::new("passphrase: one");

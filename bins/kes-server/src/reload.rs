@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::banner::{self, Facts};
 use crate::expiry::Expiry;
 use crate::notify::Notifier;
-use crate::watch::Fingerprint;
+use crate::watch::{Content, Fingerprint};
 use crate::{assemble, renew, tls_files};
 
 /// A changed file is read when two looks so far apart have shown the same: not while it is being written.
@@ -57,15 +57,15 @@ pub(crate) struct Running {
     config: Config,
     address: SocketAddr,
     probes: Option<ProbeListener>,
-    config_file: Fingerprint,
+    config_file: Content,
     files: Files,
     expiry: Expiry,
     renewal: renew::Schedule,
 }
 
 impl Source {
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of_config(&self.path)
+    pub(crate) fn content(&self) -> Content {
+        Content::of(&self.path)
     }
 
     /// Reads the file and makes everything of it; takes over from the running server what has not changed.
@@ -107,7 +107,7 @@ impl Running {
         config: Config,
         address: SocketAddr,
         probe_socket: Option<TcpListener>,
-        (config_file, files): (Fingerprint, Files),
+        (config_file, files): (Content, Files),
     ) -> anyhow::Result<Self> {
         let probes = probe_socket.map(|socket| handle.probes(socket)).transpose()?;
         let (expiry, renewal) = (Expiry::default(), renew::Schedule::of(&config));
@@ -129,7 +129,7 @@ impl Running {
     /// Looks at the files, and acts upon what has changed.
     pub(crate) async fn look(&mut self, notifier: &Notifier) {
         self.warn_about_expiry();
-        if self.source.fingerprint() != self.config_file {
+        if self.source.content() != self.config_file {
             self.settle().await;
             self.reload(Reason::Changed, notifier).await;
         } else if Fingerprint::of_tls(&self.config) != self.files.tls {
@@ -156,10 +156,10 @@ impl Running {
 
     /// Waits until nobody seems to be writing the configuration file.
     async fn settle(&self) {
-        let mut last = self.source.fingerprint();
+        let mut last = self.source.content();
         for _ in 0..LOOKS {
             tokio::time::sleep(SETTLE).await;
-            let now = self.source.fingerprint();
+            let now = self.source.content();
             if now == last {
                 return;
             }
@@ -178,7 +178,7 @@ impl Running {
         notifier.reloading();
         banner::tell(&format!("{first_line} Reloading configuration..."));
         // Looked at before it is read: a change in between is then seen at the next look.
-        self.config_file = self.source.fingerprint();
+        self.config_file = self.source.content();
         match notifier.extending(self.try_reload()).await {
             Ok(()) => {
                 self.warn_about_expiry();

@@ -102,7 +102,7 @@ async fn serve_config(
     let source = Source { path, addr: arguments.addr.clone(), root: arguments.root.clone() };
     notifier.status("Reading the configuration, opening the key store");
     // Looked at before it is read: a change in between is then seen at the first look.
-    let config_file = source.fingerprint();
+    let config_file = source.content();
     // A store that does not answer must not keep the process from being stopped.
     let prepared = tokio::select! {
         prepared = notifier.extending(source.prepare(None)) => prepared?,
@@ -115,10 +115,13 @@ async fn serve_config(
     let address = server.local_addr()?;
     let probe_socket = assemble::probe_socket(&config)?;
     let handle = server.handle();
-    let state = handle.state();
-    tokio::select! {
-        made = notifier.extending(assemble::predefine(&config, &state)) => made?,
-        () = signals.stop() => return Ok(()),
+    {
+        // Not for longer: the store of a state that is held is never closed.
+        let state = handle.state();
+        tokio::select! {
+            made = notifier.extending(assemble::predefine(&config, &state)) => made?,
+            () = signals.stop() => return Ok(()),
+        }
     }
     // First, so that a probe finds it alive.
     let serving = tokio::spawn(server.serve());

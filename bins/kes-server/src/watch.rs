@@ -3,6 +3,7 @@
 //! Kubernetes replaces a volume's files by swapping one link, editors by renaming; neither can be missed by looking at
 //! what the paths lead to.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +16,21 @@ use crate::tls_files;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(Vec<(PathBuf, Option<Seen>)>);
 
+/// What the file of the configuration said when it was looked at. One that was only touched, or written anew as it was, is
+/// no change: reading it again would drop the policies that were made through the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content(Option<u64>);
+
+impl Content {
+    pub(crate) fn of(path: &Path) -> Self {
+        Self(std::fs::read(path).ok().map(|content| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&content);
+            hasher.finish()
+        }))
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     modified: Option<SystemTime>,
@@ -26,10 +42,6 @@ struct Seen {
 impl Fingerprint {
     fn take(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         Self(paths.into_iter().map(|path| (path.clone(), look(&path))).collect())
-    }
-
-    pub(crate) fn of_config(path: &Path) -> Self {
-        Self::take([path.to_owned()])
     }
 
     pub(crate) fn of_tls(config: &Config) -> Self {
@@ -82,12 +94,29 @@ mod tests {
         }
         let (data, file) = (dir.path().join("..data"), dir.path().join("..data/config.yml"));
         std::os::unix::fs::symlink("one", &data).unwrap();
-        let before = Fingerprint::of_config(&file);
-        assert_eq!(before, Fingerprint::of_config(&file));
+        let look = || (Content::of(&file), Fingerprint::take([file.clone()]));
+        let before = look();
+        assert_eq!(before, look());
         std::os::unix::fs::symlink("two", dir.path().join("..new")).unwrap();
         std::fs::rename(dir.path().join("..new"), &data).unwrap();
-        assert_ne!(before, Fingerprint::of_config(&file));
+        let after = look();
+        assert_ne!(before.0, after.0);
+        assert_ne!(before.1, after.1);
         std::fs::remove_file(&data).unwrap();
-        assert_ne!(before, Fingerprint::of_config(&file), "and so is one that is gone");
+        assert_ne!(after.0, look().0, "and so is one that is gone");
+        assert_ne!(after.1, look().1);
+    }
+
+    #[test]
+    fn a_configuration_written_anew_as_it_was_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yml");
+        std::fs::write(&file, "version: v1").unwrap();
+        let before = Content::of(&file);
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "version: v1").unwrap();
+        assert_eq!(before, Content::of(&file));
+        std::fs::write(&file, "version: v2").unwrap();
+        assert_ne!(before, Content::of(&file), "of the same length");
     }
 }

@@ -298,6 +298,6 @@ fn what_passes_the_check_starts() {
         assert_eq!(check.status.success(), is_up, "{name}: {told}\n{said}");
         *if is_up { &mut started } else { &mut refused } += 1;
     }
-    // One names an audit file in a folder that is not there.
-    assert!(started >= 10 && refused <= 1, "{started} {refused}");
+    // Others name an audit file in a folder that is not there, or a Vault that does not answer.
+    assert!(started >= 10 && refused > 0, "{started} {refused}");
 }

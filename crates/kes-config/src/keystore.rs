@@ -186,8 +186,8 @@ impl Store {
         }
     }
 
-    /// Opens the store, through its seal if there is one. A store that is to be sealed and is not yet is sealed now:
-    /// see [`kes_keystore::sealed`].
+    /// Opens the store, through its seal if there is one. A store that is to be sealed and is not yet is sealed now, and one
+    /// that is sealed is not opened without `keystore.seal`: see [`kes_keystore::sealed`].
     ///
     /// # Errors
     /// As [`Store::supported`]; [`ErrorKind::Store`] if it cannot be opened, with the [`kes_keystore::Error`] or
@@ -195,7 +195,7 @@ impl Store {
     pub async fn open(&self) -> Result<Arc<dyn KeyStore>, Error> {
         match &self.seal {
             Some(seal) => Ok(Arc::new(self.open_sealed(seal).await?)),
-            None => self.open_for(Purpose::Serving).await,
+            None => self.open_unsealed().await,
         }
     }
 

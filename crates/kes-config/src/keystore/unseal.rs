@@ -65,7 +65,9 @@ impl Store {
             },
             _ => self.open_beneath().await?,
         };
-        let Some(seal) = &self.seal else { return Ok(Some(Look { store: inner, is_to_be_sealed: false })) };
+        let Some(seal) = &self.seal else {
+            return Ok(Some(Look { store: self.unsealed(inner).await?, is_to_be_sealed: false }));
+        };
         let looked = self.look_sealed(seal, &inner).await;
         if looked.is_err() {
             inner.close().await;
@@ -137,6 +139,27 @@ impl Store {
         };
         let text = format!("there is nothing to seal: {why}");
         Some(Error::new(ErrorKind::Invalid, text).at(self.seal_place("")).hint("remove 'keystore.seal'"))
+    }
+
+    pub(super) async fn open_unsealed(&self) -> Result<Arc<dyn KeyStore>, Error> {
+        self.unsealed(self.open_for(Purpose::Serving).await?).await
+    }
+
+    /// A store without a seal. One that has a seal of which the configuration does not know would only fail later, and new
+    /// keys would lie beside the sealed ones in clear.
+    async fn unsealed(&self, store: Arc<dyn KeyStore>) -> Result<Arc<dyn KeyStore>, Error> {
+        if matches!(self.backend, Backend::Static(_)) || store.engine().is_some() {
+            return Ok(store);
+        }
+        match sealed::TableInfo::read(store.as_ref()).await {
+            // A store that cannot be asked now is no business of the seal.
+            Ok(None) | Err(sealed::Error::Store(_)) => Ok(store),
+            Ok(Some(_)) | Err(_) => {
+                let text = format!("{} is sealed, and the configuration has no 'keystore.seal'", store.describe());
+                let error = Error::new(ErrorKind::Store, text).at(self.place.clone());
+                Err(error.hint("write 'keystore.seal' with one of its sealing keys; 'kes seal status --config FILE' lists the slots"))
+            }
+        }
     }
 
     pub(super) async fn open_sealed(&self, seal: &Seal) -> Result<sealed::Store, Error> {

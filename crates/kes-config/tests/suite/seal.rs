@@ -160,6 +160,25 @@ async fn an_old_directory_is_served_as_it_is() {
     assert_eq!(again, notices[1..], "the first sentence is for the first time");
 }
 
+/// Somebody has lost a line of the configuration: keys must not lie there in clear from then on.
+#[tokio::test]
+async fn a_sealed_store_is_not_opened_without_its_seal() {
+    let folder = folder();
+    works(store(folder.path(), "passphrase: p", &[]).open().await.unwrap()).await;
+    let keys = folder.path().join("keys");
+    let text = file_with(&[&format!("keystore: {{fs: {{path: {}}}}}", keys.display())]);
+    let plain = load(&text, &[]).unwrap().config.store;
+    for error in [refusal(&plain).await, plain.open_unchanged().await.map(|_| ()).unwrap_err().to_string()] {
+        let expected =
+            format!("Filesystem: {} is sealed, and the configuration has no 'keystore.seal'\n", keys.display());
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    std::fs::write(keys.join("-kes-seal"), "damaged").unwrap();
+    assert!(refusal(&plain).await.contains("has no 'keystore.seal'"));
+    std::fs::remove_file(keys.join("-kes-seal")).unwrap();
+    plain.open().await.unwrap();
+}
+
 /// `check --connect`, `verify` and the source of `migrate` only look.
 #[tokio::test]
 async fn who_only_looks_seals_nothing() {

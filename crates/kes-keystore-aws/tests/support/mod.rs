@@ -83,16 +83,24 @@ impl Moto {
 
     /// A call past everything under test: `secretsmanager.DescribeSecret`, `TrentService.CreateKey`.
     pub async fn call(&self, target: &str, body: Value) -> Value {
-        self.post("/", "application/x-amz-json-1.1", Some(target), body.to_string()).await.1
+        self.call_in(REGION, target, body).await
+    }
+
+    pub async fn call_in(&self, region: &str, target: &str, body: Value) -> Value {
+        self.post_in(region, "/", "application/x-amz-json-1.1", Some(target), body.to_string()).await.1
     }
 
     pub async fn post(&self, path: &str, kind: &str, target: Option<&str>, body: String) -> (u16, Value) {
+        self.post_in(REGION, path, kind, target, body).await
+    }
+
+    async fn post_in(&self, region: &str, path: &str, kind: &str, target: Option<&str>, body: String) -> (u16, Value) {
         let service = match target {
             Some(target) if target.starts_with("Trent") => "kms",
             Some(_) => "secretsmanager",
             None => "iam",
         };
-        let scope = format!("AWS4-HMAC-SHA256 Credential=AKIAADMIN/20260101/{REGION}/{service}/aws4_request");
+        let scope = format!("AWS4-HMAC-SHA256 Credential=AKIAADMIN/20260101/{region}/{service}/aws4_request");
         let target = target.map(|target| format!("X-Amz-Target: {target}\r\n")).unwrap_or_default();
         let head = format!(
             "Host: {}\r\nContent-Type: {kind}\r\n{target}Authorization: {scope}, SignedHeaders=host, Signature=0\r\n\
@@ -110,7 +118,11 @@ impl Moto {
 
     /// A new symmetric KMS key; its ARN.
     pub async fn kms_key(&self) -> String {
-        let made = self.call("TrentService.CreateKey", json!({})).await;
+        self.kms_key_in(REGION).await
+    }
+
+    pub async fn kms_key_in(&self, region: &str) -> String {
+        let made = self.call_in(region, "TrentService.CreateKey", json!({})).await;
         made["KeyMetadata"]["Arn"].as_str().expect("an ARN").to_owned()
     }
 

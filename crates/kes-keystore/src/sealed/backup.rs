@@ -323,7 +323,9 @@ impl<'f> Content<'f> {
         let lines = file.strip_suffix(b"\n").ok_or_else(|| refuse("it is not whole: its end is missing"))?;
         let last = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let (covered, mac) = file.split_at(last);
-        let mac = mac.strip_prefix(MAC_LINE).and_then(|mac| base64::decode(mac).ok());
+        // As it is written: base64 has bits to spare, and nothing in a backup may be changed.
+        let text = mac.strip_prefix(MAC_LINE).and_then(|mac| mac.strip_suffix(b"\n"));
+        let mac = text.and_then(|text| base64::decode(text).ok().filter(|mac| base64::encode(mac).as_bytes() == text));
         let mut lines = covered.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
         match lines.next() {
             Some(line) if line == MAGIC.as_bytes() => {}
