@@ -326,7 +326,7 @@ impl KeyStore for Store {
         };
         Promises {
             atomic_create: Kept::No(
-                "Key Vault cannot create only if absent: a server that stalls for seconds may win late",
+                "Key Vault cannot create only if absent: who was first is told by its clock, to the second",
             ),
             delete_tells_missing: Kept::No("deleting nothing succeeds, as with the old server"),
             any_name,
