@@ -228,7 +228,7 @@ impl Store {
                     // Whether it was made is told by what is there.
                     match self.versions(secret).await {
                         Ok(versions) if !versions.is_empty() => return Ok(None),
-                        Ok(_) if sets < SETS => {}
+                        Ok(_) if sets < SETS => tokio::time::sleep(REUSE_PAUSE).await,
                         _ => return Err(error(failure)),
                     }
                 }
