@@ -81,7 +81,7 @@ async fn ask(store: &Store, permission: &str) -> Result<Option<Refusal>, Failure
     match asked {
         Err(Failure::Refused(refusal)) if is_permission(&refusal) => Ok(Some(refusal)),
         // Permitted, and refused for another reason: there is nothing of this name.
-        Err(Failure::Refused(refusal)) if refusal.status != 401 && refusal.status != 403 => Ok(None),
+        Err(Failure::Refused(refusal)) if !matches!(refusal.status, 401 | 403) || is_protection(&refusal) => Ok(None),
         Err(failure) => Err(failure),
         Ok(()) => Ok(None),
     }
@@ -90,7 +90,12 @@ async fn ask(store: &Store, permission: &str) -> Result<Option<Refusal>, Failure
 /// Not the network rules, and not purge protection, which keep everybody out.
 fn is_permission(refusal: &Refusal) -> bool {
     let rules = ["ForbiddenByFirewall", "ForbiddenByConnection"];
-    refusal.status == 403 && !rules.iter().any(|code| refusal.is(code)) && !refusal.says("purge protection")
+    refusal.status == 403 && !rules.iter().any(|code| refusal.is(code)) && !is_protection(refusal)
+}
+
+/// Nobody may purge; whether we might is not known, and does not matter.
+fn is_protection(refusal: &Refusal) -> bool {
+    refusal.says("purge protection")
 }
 
 fn missing(permission: &str, action: &str, refusal: &Refusal) -> String {
