@@ -1,8 +1,6 @@
 //! Our server on the stand-in for Azure Key Vault: beside the old server, through a proxy, as MinIO's guide has it, and with a
 //! key that seals a folder.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kes_tests::{
