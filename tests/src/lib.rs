@@ -25,7 +25,9 @@
 //! checked against the old server.
 
 mod aws;
+mod azure;
 mod binary;
+mod calls;
 mod certificate;
 mod client;
 mod http1;
@@ -36,7 +38,9 @@ mod server;
 mod vault;
 
 pub use aws::Moto;
+pub use azure::{KeyVault, Proxy};
 pub use binary::{Binary, Kind, checkout, peer};
+pub use calls::{admin, ask, create, decrypt, delete, generate, ok};
 pub use certificate::{Authority, Credential, Recipe, identity_of};
 pub use client::{Client, Fault, Versions};
 pub use http1::Connection;

@@ -1,39 +1,8 @@
 //! Our server on moto in the place of AWS: beside the old server, and in the three ways that AWS can hold keys.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use kes_tests::{Client, Connection, Credential, Home, Kind, Moto, Request, Response, Server};
+use kes_tests::{Client, Credential, Home, Kind, Moto, Request, Server, admin, ask, create, decrypt, generate, ok};
 use rustix::process::Signal;
 use serde_json::json;
-
-fn admin() -> (String, Client) {
-    let admin = Credential::from_seed(0);
-    (format!("admin: {{identity: {}}}", admin.identity()), Client::new(&admin))
-}
-
-fn ask(server: &Server, client: &Client, request: &Request) -> Response {
-    let mut connection = Connection::open(server.address(), client).expect("the server answers");
-    connection.exchange(request).expect("a response")
-}
-
-fn ok(server: &Server, client: &Client, request: &Request) -> Response {
-    let response = ask(server, client, request);
-    assert_eq!(response.status, 200, "{} {}: {}", request.method, request.target, response.text());
-    response
-}
-
-fn create(key: &str) -> Request {
-    Request::new("PUT", &format!("/v1/key/create/{key}"))
-}
-
-fn generate(key: &str, context: &str) -> Request {
-    Request::put(&format!("/v1/key/generate/{key}"), json!({"context": STANDARD.encode(context)}).to_string())
-}
-
-fn decrypt(key: &str, ciphertext: &str, context: &str) -> Request {
-    let body = json!({"ciphertext": ciphertext, "context": STANDARD.encode(context)});
-    Request::put(&format!("/v1/key/decrypt/{key}"), body.to_string())
-}
 
 /// One account, both servers: each reads what the other wrote.
 #[test]

@@ -1,6 +1,6 @@
 //! Real MinIO and `mc` against our server. The checks stand in `peers/minio-e2e.sh`, one line each.
 
-use kes_tests::{Credential, Home, Kind, Moto, Server, Vault, checkout, peer};
+use kes_tests::{Credential, Home, KeyVault, Kind, Moto, Server, Vault, checkout, peer};
 use std::process::{Command, Stdio};
 
 /// Runs the script against a server whose configuration ends in `more`; answers whether it succeeded and what it said.
@@ -10,6 +10,16 @@ fn run(more: &str, variables: &[(&str, &str)]) -> (bool, String) {
 
 /// The same on another store than the filesystem's: `config` makes a configuration that ends in what it is given.
 fn run_on(more: &str, variables: &[(&str, &str)], config: impl Fn(&Home, &str) -> String) -> (bool, String) {
+    run_with(more, variables, config, |_| {})
+}
+
+/// The same with changes to the server's environment.
+fn run_with(
+    more: &str,
+    variables: &[(&str, &str)],
+    config: impl Fn(&Home, &str) -> String,
+    change: impl Fn(&mut Command),
+) -> (bool, String) {
     let home = Home::new();
     let (admin, minio) = (Credential::from_seed(0), Credential::from_seed(1));
     // What MinIO's documentation asks for, and nothing else.
@@ -19,7 +29,7 @@ fn run_on(more: &str, variables: &[(&str, &str)], config: impl Fn(&Home, &str) -
         admin.identity(),
         minio.identity()
     );
-    let server = Server::start(Kind::Ours, &home, &config(&home, &policy));
+    let server = Server::start_with(Kind::Ours, &home, &config(&home, &policy), change);
     let output = Command::new(checkout().join("peers/minio-e2e.sh"))
         .arg(format!("https://{}", server.address()))
         .arg(home.path().join("server.crt"))
@@ -106,4 +116,16 @@ fn minio_seals_with_a_key_that_never_leaves_kms() {
     println!("{text}");
     assert!(success && text.ends_with("71 passed, 0 failed\n"));
     assert!(moto.secrets().is_empty());
+}
+
+#[test]
+#[ignore = "needs MinIO, mc and the stand-ins: peers/peers.sh install minio mc standins"]
+fn minio_seals_with_keys_in_azure_key_vault() {
+    let vault = KeyVault::start();
+    let block = "{azure: {keyvault: {{vault}}}}";
+    let (success, text) = run_with("", &[], |home, more| vault.config(home, block, more), vault.environment());
+    println!("{text}");
+    assert!(success && text.ends_with("71 passed, 0 failed\n"));
+    let stored = vault.secrets();
+    assert!(stored.len() > 2 && stored.iter().all(|name| name.contains("e2e-")), "{stored:?}");
 }

@@ -6,9 +6,9 @@
     reason = "a test fails where it panics, and says what it measured"
 )]
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use kes_tests::{Binary, Client, Connection, Credential, Home, Kind, Request, Response, Server, Vault};
+use kes_tests::{
+    Binary, Client, Connection, Home, Kind, Request, Response, Server, Vault, admin, ask, decrypt, generate, ok,
+};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -18,31 +18,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-fn admin() -> (String, Client) {
-    let admin = Credential::from_seed(0);
-    (format!("admin: {{identity: {}}}", admin.identity()), Client::new(&admin))
-}
-
-fn ask(server: &Server, client: &Client, request: &Request) -> Response {
-    let mut connection = Connection::open(server.address(), client).expect("the server answers");
-    connection.exchange(request).expect("a response")
-}
-
-fn ok(server: &Server, client: &Client, request: &Request) -> Response {
-    let response = ask(server, client, request);
-    assert_eq!(response.status, 200, "{} {}: {}", request.method, request.target, response.text());
-    response
-}
-
-fn generate(key: &str, context: &str) -> Request {
-    Request::put(&format!("/v1/key/generate/{key}"), json!({"context": STANDARD.encode(context)}).to_string())
-}
-
-fn decrypt(key: &str, ciphertext: &str, context: &str) -> Request {
-    let body = json!({"ciphertext": ciphertext, "context": STANDARD.encode(context)});
-    Request::put(&format!("/v1/key/decrypt/{key}"), body.to_string())
-}
 
 /// One Vault, one folder, both servers: each reads what the other wrote, in every layout of values.
 #[test]

@@ -49,6 +49,7 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<TlsFiles> {
 pub(crate) fn of_store(backend: &Backend) -> Option<(&'static str, &ClientTls)> {
     Some(match backend {
         Backend::Vault(vault) => ("keystore.vault.tls", &vault.tls),
+        Backend::Azure(azure) => ("keystore.azure.keyvault.tls", &azure.tls),
         Backend::Fortanix(fortanix) => ("keystore.fortanix.sdkms.tls", &fortanix.tls),
         Backend::Gemalto(gemalto) => ("keystore.gemalto.keysecure.tls", &gemalto.tls),
         Backend::Entrust(entrust) => ("keystore.entrust.keycontrol.tls", &entrust.tls),

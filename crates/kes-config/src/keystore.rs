@@ -7,6 +7,8 @@ mod aws;
 mod azure;
 #[cfg(feature = "aws")]
 mod connect_aws;
+#[cfg(feature = "azure")]
+mod connect_azure;
 #[cfg(feature = "vault")]
 mod connect_vault;
 mod gcp;
@@ -43,6 +45,8 @@ const SUPPORTED: &[&str] = &[
     "vault",
     #[cfg(feature = "aws")]
     "aws",
+    #[cfg(feature = "azure")]
+    "azure",
 ];
 
 /// Why a store is opened.
@@ -172,6 +176,8 @@ impl Store {
             Backend::Vault(_) => Ok(()),
             #[cfg(feature = "aws")]
             Backend::AwsSecretsManager(_) | Backend::AwsKms(_) => Ok(()),
+            #[cfg(feature = "azure")]
+            Backend::Azure(_) => Ok(()),
             other => {
                 let text = format!("this release has no '{}' support", other.name());
                 let error = Error::new(ErrorKind::Unsupported, text).at(self.place.clone());
@@ -202,7 +208,7 @@ impl Store {
     }
 
     #[cfg_attr(
-        not(feature = "aws"),
+        not(any(feature = "aws", feature = "azure")),
         expect(unused_variables, reason = "the others find out without changing anything")
     )]
     async fn open_for(&self, purpose: Purpose) -> Result<Arc<dyn KeyStore>, Error> {
@@ -221,12 +227,17 @@ impl Store {
                 let opened = connect_aws::kms(aws, purpose == Purpose::Serving).await;
                 opened.map_err(|cause| self.not_connected(cause))
             }
+            #[cfg(feature = "azure")]
+            Backend::Azure(azure) => {
+                let opened = connect_azure::store(azure, purpose == Purpose::Serving).await;
+                opened.map_err(|cause| self.not_connected(cause))
+            }
             _ => unreachable!("the others are not supported"),
         }
     }
 
     /// A store elsewhere that could not be opened: its own words and those beneath.
-    #[cfg(any(feature = "aws", feature = "vault"))]
+    #[cfg(any(feature = "aws", feature = "azure", feature = "vault"))]
     fn not_connected(&self, cause: kes_keystore::Error) -> Error {
         Error::new(ErrorKind::Store, chain(&cause)).at(self.place.clone()).because(cause)
     }

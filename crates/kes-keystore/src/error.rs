@@ -39,6 +39,15 @@ pub enum Error {
         remedy: &'static str,
     },
 
+    /// Create: the store has no names like this one. The caller's fault, and the problem is for the caller.
+    #[error("{store} cannot hold a key of this name: {problem}")]
+    UnfitName {
+        /// The store, as it describes itself.
+        store: String,
+        /// Which store it is by its usual name, and what it has not: this is what a client is told.
+        problem: &'static str,
+    },
+
     /// The value is longer than the store takes. Ours: a key is some 200 bytes long.
     #[error("{entry}: a value of {len} bytes is longer than the limit of {limit}")]
     TooLarge {
@@ -130,6 +139,7 @@ impl Error {
             Self::NotFound => ErrorKind::NotFound,
             Self::NotAuthentic => ErrorKind::NotAuthentic,
             Self::Denied { .. } => ErrorKind::Denied,
+            Self::UnfitName { .. } => ErrorKind::UnfitName,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Unreachable { .. } => ErrorKind::Unreachable,
             Self::Timeout { .. } => ErrorKind::Timeout,
@@ -153,6 +163,8 @@ pub enum ErrorKind {
     NotAuthentic,
     /// [`Error::Denied`].
     Denied,
+    /// [`Error::UnfitName`].
+    UnfitName,
     /// [`Error::TooLarge`].
     TooLarge,
     /// [`Error::Unreachable`].
@@ -171,11 +183,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Exists,
         Self::NotFound,
         Self::NotAuthentic,
         Self::Denied,
+        Self::UnfitName,
         Self::TooLarge,
         Self::Unreachable,
         Self::Timeout,
@@ -193,6 +206,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::NotAuthentic => "not_authentic",
             Self::Denied => "denied",
+            Self::UnfitName => "unfit_name",
             Self::TooLarge => "too_large",
             Self::Unreachable => "unreachable",
             Self::Timeout => "timeout",

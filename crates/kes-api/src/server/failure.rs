@@ -146,6 +146,9 @@ impl Failure {
 
     /// A failed call to the key store. Its cause is for the log.
     pub(super) fn store(doing: Doing, error: kes_keystore::Error) -> Self {
+        if let kes_keystore::Error::UnfitName { problem, .. } = error {
+            return Self::bad_request(problem).because(error);
+        }
         let failure = match error.kind() {
             ErrorKind::Exists => return Self::bad_request(text::KEY_EXISTS),
             ErrorKind::NotFound => return Self::not_found(text::KEY_NOT_FOUND),

@@ -1,6 +1,6 @@
 //! `keystore.azure.keyvault`.
 
-use super::{Backend, Endpoint, Missing};
+use super::{Backend, ClientTls, Endpoint, Missing};
 use crate::secret::Secret;
 use crate::section::{Refused, Section};
 
@@ -16,6 +16,8 @@ pub struct AzureKeyVault {
     pub purge: bool,
     /// How the server logs in.
     pub login: AzureLogin,
+    /// Only `ca`: whom to trust, at the login as well.
+    pub tls: ClientTls,
 }
 
 /// How names of keys become names of secrets, which have no `_`.
@@ -55,11 +57,12 @@ pub(super) fn read(section: &Section<'_>) -> Result<Backend, Refused> {
     let endpoint = section.filled("endpoint").map(|text| Endpoint::with_scheme(text.as_str()));
     let names = section.choice("names", &[("strict", AzureNames::Strict), ("map", AzureNames::Map)]);
     let purge = section.switch("purge").is_some_and(|purge| purge.value);
+    let tls = ClientTls::roots_only(&section.section("tls"));
 
     let endpoint = Missing { section, prefix: PREFIX }.need(endpoint, "endpoint", "no endpoint specified");
     let login = AzureLogin::read(section, PREFIX);
     let names = names?.unwrap_or(AzureNames::Strict);
-    Ok(Backend::Azure(AzureKeyVault { endpoint: endpoint?, names, purge, login: login? }))
+    Ok(Backend::Azure(AzureKeyVault { endpoint: endpoint?, names, purge, login: login?, tls }))
 }
 
 impl AzureLogin {

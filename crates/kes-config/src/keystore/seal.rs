@@ -63,6 +63,8 @@ pub struct SealAzure {
     pub key: String,
     /// How the server logs in.
     pub login: AzureLogin,
+    /// Only `ca`: whom to trust, at the login as well.
+    pub tls: ClientTls,
 }
 
 /// `keystore.seal.vault`.
@@ -127,12 +129,13 @@ fn read_azure(section: &Section<'_>) -> Result<SealAzure, Refused> {
     const PREFIX: &str = "kesconf: invalid Azure seal";
     let endpoint = section.filled("endpoint").map(|text| Endpoint::with_scheme(text.as_str()));
     let key = section.filled_string("key");
+    let tls = ClientTls::roots_only(&section.section("tls"));
 
     let missing = Missing { section, prefix: PREFIX };
     let endpoint = missing.need(endpoint, "endpoint", "no endpoint specified");
     let key = missing.need(key, "key", "no key specified");
     let login = AzureLogin::read(section, PREFIX);
-    Ok(SealAzure { endpoint: endpoint?, key: key?, login: login? })
+    Ok(SealAzure { endpoint: endpoint?, key: key?, login: login?, tls })
 }
 
 fn read_vault(section: &Section<'_>) -> Result<SealVault, Refused> {

@@ -280,12 +280,16 @@ impl Store {
         for (name, there) in
             [("aws", seal.aws.is_some()), ("azure", seal.azure.is_some()), ("vault", seal.vault.is_some())]
         {
-            let can = (name == "vault" && cfg!(feature = "vault")) || (name == "aws" && cfg!(feature = "aws"));
+            let can = match name {
+                "aws" => cfg!(feature = "aws"),
+                "azure" => cfg!(feature = "azure"),
+                _ => cfg!(feature = "vault"),
+            };
             if there && !can {
                 let error = Error::new(ErrorKind::Unsupported, format!("this release has no 'seal.{name}' support"));
                 return Err(error
                     .at(self.seal_place(name))
-                    .hint("use passphrase, key, key_file, credential, aws or vault"));
+                    .hint("use passphrase, key, key_file, credential, or a kind that this release has"));
             }
         }
         Ok(())
@@ -339,7 +343,7 @@ impl Store {
 
     /// The keys that wrap in another system, which is asked for them.
     #[cfg_attr(
-        not(any(feature = "aws", feature = "vault")),
+        not(any(feature = "aws", feature = "azure", feature = "vault")),
         expect(unused_mut, unused_variables, reason = "there is no such system then")
     )]
     async fn remote_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
@@ -349,6 +353,11 @@ impl Store {
             let seal = super::connect_aws::seal(aws).await.map_err(|cause| self.no_seal("aws", cause))?;
             keys.push(SealingKey::external("keystore.seal.aws", seal));
         }
+        #[cfg(feature = "azure")]
+        if let Some(azure) = &seal.azure {
+            let seal = super::connect_azure::seal(azure).await.map_err(|cause| self.no_seal("azure", cause))?;
+            keys.push(SealingKey::external("keystore.seal.azure", seal));
+        }
         #[cfg(feature = "vault")]
         if let Some(vault) = &seal.vault {
             let seal = super::connect_vault::seal(vault).await.map_err(|cause| self.no_seal("vault", cause))?;
@@ -357,7 +366,7 @@ impl Store {
         Ok(keys)
     }
 
-    #[cfg(any(feature = "aws", feature = "vault"))]
+    #[cfg(any(feature = "aws", feature = "azure", feature = "vault"))]
     fn no_seal(&self, kind: &str, cause: kes_keystore::Error) -> Error {
         let hint = "nothing was changed; try again when it answers, or name another key that opens the store";
         Error::new(ErrorKind::Store, chain(&cause)).at(self.seal_place(kind)).because(cause).hint(hint)

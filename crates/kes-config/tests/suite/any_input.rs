@@ -252,6 +252,7 @@ fn unset_variables_are_seen_in_every_key() {
         "keystore.azure.keyvault.credentials.client_id",
         "keystore.azure.keyvault.credentials.client_secret",
         "keystore.azure.keyvault.managed_identity.client_id",
+        "keystore.azure.keyvault.tls.ca",
         "keystore.gcp.secretmanager.project_id",
         "keystore.gcp.secretmanager.endpoint",
         "keystore.gcp.secretmanager.scopes[]",

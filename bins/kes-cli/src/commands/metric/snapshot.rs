@@ -103,7 +103,7 @@ fn cache(page: &Exposition<'_>) -> Option<Cache> {
 fn store(page: &Exposition<'_>) -> Option<Store> {
     let offline = page.one("kes_store_offline")?;
     // Whoever asks for a key that is not there is no trouble of the store.
-    let callers = |kind| matches!(kind, Some("not_found" | "exists" | "denied"));
+    let callers = |kind| matches!(kind, Some("not_found" | "exists" | "denied" | "unfit_name"));
     let errors = page.all("kes_store_errors_total").filter(|sample| !callers(sample.label("kind")));
     Some(Store {
         calls: Histogram::read(page, "kes_store_seconds", |_| true),

@@ -105,6 +105,7 @@ fn place(config: &Config) -> String {
             vec![url(&vault.endpoint), trimmed(namespace), trimmed(&vault.engine), trimmed(&vault.prefix)]
         }
         Backend::AwsSecretsManager(aws) => vec![url(&aws.endpoint), aws.region.clone(), aws.prefix.clone()],
+        Backend::Azure(azure) => vec![url(&azure.endpoint)],
         Backend::Gemalto(gemalto) => vec![url(&gemalto.endpoint), gemalto.domain.clone().unwrap_or_default()],
         Backend::Entrust(entrust) => vec![url(&entrust.endpoint), entrust.vault_id.clone(), entrust.box_id.clone()],
         Backend::Kes(kes) => kes.endpoints.iter().map(url).chain([kes.enclave.clone()]).collect(),
