@@ -45,7 +45,7 @@ async fn create_all(store: &Arc<dyn KeyStore>, names: impl IntoIterator<Item = S
     for name in names {
         let store = store.clone();
         tasks.spawn(async move { create(store.as_ref(), &name, &text(1, 116)).await });
-        if tasks.len() >= 16 {
+        if tasks.len() >= 64 {
             tasks.join_next().await.expect("there are some").expect("created");
         }
     }
