@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use kes_config::keystore::{Backend, ClientTls};
+use kes_config::keystore::{Backend, ClientTls, Store};
 use kes_config::{ClientAuth, Config, Secret, Tls};
 use kes_identity::pem::{self, Error};
 use kes_identity::{Certificate, Verification, system_roots, trust};
@@ -45,18 +45,21 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<TlsFiles> {
     Ok(TlsFiles { certificate, verification })
 }
 
-/// How the server shows itself to its store, and whom it trusts there, with the block's key.
-pub(crate) fn of_store(backend: &Backend) -> Option<(&'static str, &ClientTls)> {
-    Some(match backend {
-        Backend::Vault(vault) => ("keystore.vault.tls", &vault.tls),
-        Backend::Azure(azure) => ("keystore.azure.keyvault.tls", &azure.tls),
-        Backend::Fortanix(fortanix) => ("keystore.fortanix.sdkms.tls", &fortanix.tls),
-        Backend::Gemalto(gemalto) => ("keystore.gemalto.keysecure.tls", &gemalto.tls),
-        Backend::Entrust(entrust) => ("keystore.entrust.keycontrol.tls", &entrust.tls),
-        Backend::Generic(generic) => ("keystore.generic.tls", &generic.tls),
-        Backend::Kes(kes) => ("keystore.kes.tls", &kes.tls),
-        _ => return None,
-    })
+/// How the server shows itself to its store and to what seals it, and whom it trusts there, with the blocks' keys.
+pub(crate) fn of_store(store: &Store) -> Vec<(&'static str, &ClientTls)> {
+    let backend = match store.backend() {
+        Backend::Vault(vault) => Some(("keystore.vault.tls", &vault.tls)),
+        Backend::Azure(azure) => Some(("keystore.azure.keyvault.tls", &azure.tls)),
+        Backend::Fortanix(fortanix) => Some(("keystore.fortanix.sdkms.tls", &fortanix.tls)),
+        Backend::Gemalto(gemalto) => Some(("keystore.gemalto.keysecure.tls", &gemalto.tls)),
+        Backend::Entrust(entrust) => Some(("keystore.entrust.keycontrol.tls", &entrust.tls)),
+        Backend::Generic(generic) => Some(("keystore.generic.tls", &generic.tls)),
+        Backend::Kes(kes) => Some(("keystore.kes.tls", &kes.tls)),
+        _ => None,
+    };
+    let azure = store.seal().and_then(|seal| seal.azure.as_ref()).map(|azure| ("keystore.seal.azure.tls", &azure.tls));
+    let vault = store.seal().and_then(|seal| seal.vault.as_ref()).map(|vault| ("keystore.seal.vault.tls", &vault.tls));
+    backend.into_iter().chain(azure).chain(vault).collect()
 }
 
 /// The server's certificate with its key, or all that is wrong with the files, in the order of the old server.

@@ -16,17 +16,19 @@ use crate::tls_files;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(Vec<(PathBuf, Option<Seen>)>);
 
-/// What the file of the configuration said when it was looked at. One that was only touched, or written anew as it was, is
-/// no change: reading it again would drop the policies that were made through the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Content(Option<u64>);
+/// What the file of the configuration said when it was looked at, and which one it was behind all links: other files change
+/// with a swapped volume. One that was only touched, or written anew as it was, is no change: reading it again would drop
+/// the policies that were made through the API.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Content(Option<(PathBuf, u64)>);
 
 impl Content {
     pub(crate) fn of(path: &Path) -> Self {
-        Self(std::fs::read(path).ok().map(|content| {
+        let content = std::fs::canonicalize(path).and_then(|file| Ok((std::fs::read(&file)?, file)));
+        Self(content.ok().map(|(content, file)| {
             let mut hasher = DefaultHasher::new();
             hasher.write(&content);
-            hasher.finish()
+            (file, hasher.finish())
         }))
     }
 }
@@ -54,7 +56,7 @@ impl Fingerprint {
     pub(crate) fn of_store(store: &Store) -> Self {
         let mut paths: Vec<PathBuf> =
             store.seal().map(Seal::files).unwrap_or_default().into_iter().map(|(_, path)| path).collect();
-        if let Some((_, tls)) = tls_files::of_store(store.backend()) {
+        for (_, tls) in tls_files::of_store(store) {
             paths.extend(tls.key.iter().chain(&tls.cert).cloned());
             paths.extend(tls.ca.iter().flat_map(|ca| with_entries(ca)));
         }
@@ -88,9 +90,9 @@ mod tests {
     #[test]
     fn a_swapped_link_is_a_change() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [("one", "a"), ("two", "b")] {
+        for name in ["one", "two"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
-            std::fs::write(dir.path().join(name).join("config.yml"), text).unwrap();
+            std::fs::write(dir.path().join(name).join("config.yml"), "the same").unwrap();
         }
         let (data, file) = (dir.path().join("..data"), dir.path().join("..data/config.yml"));
         std::os::unix::fs::symlink("one", &data).unwrap();

@@ -397,7 +397,12 @@ impl Shared {
             source: Some(Arc::new(why)),
         })?;
         let store = &self.calls.store;
-        self.calls.measure(self, Operation::Create, limit, store.create(name, record.expose())).await?;
+        let created = self.calls.measure(self, Operation::Create, limit, store.create(name, record.expose())).await;
+        if matches!(created, Err(Error::Exists)) {
+            // What is there may be another key than the one that is cached.
+            self.forget(name);
+        }
+        created?;
         if let Kept::No(_) = store.promises().honest_create {
             let rest = limit.saturating_sub(started.elapsed()).min(self.settings.read_deadline);
             let stored = self.calls.measure(self, Operation::Get, rest, store.get(name)).await;

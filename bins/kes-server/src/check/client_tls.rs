@@ -14,14 +14,13 @@ use crate::tls_files;
 const RENEW: &str = "renew it, then send the server SIGHUP";
 
 pub(super) fn check(report: &mut Report, file: &Inspection, now: OffsetDateTime) {
-    let Some((key, tls)) = file.sections.store.as_ref().and_then(|store| tls_files::of_store(store.backend())) else {
-        return;
-    };
-    if let (Some(private), Some(chain)) = (&tls.key, &tls.cert) {
-        certificate(report, file, (&format!("{key}.cert"), chain), private, now);
-    }
-    if let Some(ca) = &tls.ca {
-        authorities(report, file, (&format!("{key}.ca"), ca), now);
+    for (key, tls) in file.sections.store.iter().flat_map(tls_files::of_store) {
+        if let (Some(private), Some(chain)) = (&tls.key, &tls.cert) {
+            certificate(report, file, (&format!("{key}.cert"), chain), private, now);
+        }
+        if let Some(ca) = &tls.ca {
+            authorities(report, file, (&format!("{key}.ca"), ca), now);
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 //! sealed key store, and a commented configuration file that names all of them. The server that runs on it is an
 //! ordinary one: `kes-server --config FOLDER/config.yml` does the same.
 //!
-//! Making it may be killed at any instant. Everything is made in a folder inside, [`STAGING`]; once it is complete,
+//! Making it may be killed at any instant. Everything is made in a folder inside, `STAGING`; once it is complete,
 //! its `config.yml` is written there, then all is moved up, and `config.yml` comes last. So whoever comes next knows what
-//! to do by two questions: is there a `config.yml`, and is there one in [`STAGING`]? Without the latter nothing in there
+//! to do by two questions: is there a `config.yml`, and is there one in `STAGING`? Without the latter nothing in there
 //! was ever used, and is made anew. Nothing that lies in the folder itself is ever replaced.
 
 mod content;

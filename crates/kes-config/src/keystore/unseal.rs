@@ -33,11 +33,9 @@ impl Store {
 
     /// The keys to try, and why one in another system is not among them: another slot may open the store as well.
     async fn gather(&self, seal: &Seal) -> Result<(Vec<SealingKey>, Option<Error>), Error> {
-        let (mut keys, mut absent) = (self.keys_here(seal)?, None);
-        match self.remote_keys(seal).await {
-            Ok(remote) => keys.extend(remote),
-            Err(error) => absent = Some(error),
-        }
+        let mut keys = self.keys_here(seal)?;
+        let (remote, absent) = self.remote_keys(seal).await;
+        keys.extend(remote);
         keys.extend(self.recovery_key(seal)?);
         Ok((keys, absent))
     }
@@ -298,8 +296,9 @@ impl Store {
     /// What a store is sealed with: every key that is named.
     async fn configured_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
         let mut keys = self.keys_here(seal)?;
-        keys.extend(self.remote_keys(seal).await?);
-        Ok(keys)
+        let (remote, absent) = self.remote_keys(seal).await;
+        keys.extend(remote);
+        absent.map_or(Ok(keys), Err)
     }
 
     fn keys_here(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
@@ -341,29 +340,37 @@ impl Store {
         keys
     }
 
-    /// The keys that wrap in another system, which is asked for them.
+    /// The keys that wrap in other systems, which are asked for them, and why the first of those that are absent is.
     #[cfg_attr(
         not(any(feature = "aws", feature = "azure", feature = "vault")),
-        expect(unused_mut, unused_variables, reason = "there is no such system then")
+        expect(unused_mut, unused_variables, clippy::unused_async, reason = "there is no such system then")
     )]
-    async fn remote_keys(&self, seal: &Seal) -> Result<Vec<SealingKey>, Error> {
-        let mut keys = Vec::new();
+    async fn remote_keys(&self, seal: &Seal) -> (Vec<SealingKey>, Option<Error>) {
+        let mut keys: Vec<Result<SealingKey, Error>> = Vec::new();
         #[cfg(feature = "aws")]
         if let Some(aws) = &seal.aws {
-            let seal = super::connect_aws::seal(aws).await.map_err(|cause| self.no_seal("aws", cause))?;
-            keys.push(SealingKey::external("keystore.seal.aws", seal));
+            keys.push(self.remote_key("aws", super::connect_aws::seal(aws).await));
         }
         #[cfg(feature = "azure")]
         if let Some(azure) = &seal.azure {
-            let seal = super::connect_azure::seal(azure).await.map_err(|cause| self.no_seal("azure", cause))?;
-            keys.push(SealingKey::external("keystore.seal.azure", seal));
+            keys.push(self.remote_key("azure", super::connect_azure::seal(azure).await));
         }
         #[cfg(feature = "vault")]
         if let Some(vault) = &seal.vault {
-            let seal = super::connect_vault::seal(vault).await.map_err(|cause| self.no_seal("vault", cause))?;
-            keys.push(SealingKey::external("keystore.seal.vault", seal));
+            keys.push(self.remote_key("vault", super::connect_vault::seal(vault).await));
         }
-        Ok(keys)
+        let (there, absent): (Vec<_>, Vec<_>) = keys.into_iter().partition(Result::is_ok);
+        (there.into_iter().flatten().collect(), absent.into_iter().find_map(Result::err))
+    }
+
+    #[cfg(any(feature = "aws", feature = "azure", feature = "vault"))]
+    fn remote_key(
+        &self,
+        kind: &str,
+        opened: Result<Arc<dyn kes_keystore::Seal>, kes_keystore::Error>,
+    ) -> Result<SealingKey, Error> {
+        let seal = opened.map_err(|cause| self.no_seal(kind, cause))?;
+        Ok(SealingKey::external(format!("keystore.seal.{kind}"), seal))
     }
 
     #[cfg(any(feature = "aws", feature = "azure", feature = "vault"))]

@@ -3,6 +3,7 @@
 //! Where the store can [replace](crate::InPlace) a value, that is all. Elsewhere it takes a journal, the entry
 //! `-kes-move` with the text `kes-move:1:<name>:<new value>`:
 //!
+//! 0. create and delete the entry `-kes-probe`: a store that does not give names free would keep the value's;
 //! 1. create the journal;
 //! 2. delete the old value, create the new one;
 //! 3. delete the journal.
@@ -46,6 +47,7 @@ pub(super) async fn replace(store: &dyn KeyStore, name: &KeyName, old: &[u8], ne
     if store.get(name).await?.expose() != old {
         return Err(Error::Exists);
     }
+    probe(store).await?;
     let entry = Value::new([PREFIX, name.as_str().as_bytes(), b":", new].concat());
     store.create(&journal(), entry.expose()).await?;
     if let Err(error) = store.delete(name).await {
@@ -56,6 +58,21 @@ pub(super) async fn replace(store: &dyn KeyStore, name: &KeyName, old: &[u8], ne
         return Err(error);
     }
     finish(store, name, new).await
+}
+
+/// Whether a name can be used again after a delete. What was deleted may be kept for months instead, by a setting of the
+/// store or for want of a permission: the value that is to be changed would then be locked out.
+async fn probe(store: &dyn KeyStore) -> Result<(), Error> {
+    let probe = KeyName::reserved("-kes-probe");
+    match store.create(&probe, b"kes-probe:1").await {
+        // It was left by somebody who was interrupted.
+        Err(Error::Exists) => {}
+        created => created?,
+    }
+    match store.delete(&probe).await {
+        Err(Error::NotFound) => Ok(()),
+        deleted => deleted,
+    }
 }
 
 /// Finishes a change that was interrupted. Only for who changes the store: nobody else may be in the middle of one.

@@ -41,6 +41,17 @@ async fn create_replaces_what_was_cached_of_a_key_deleted_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_create_that_comes_second_uses_the_key_that_came_first() {
+    let (store, cache) = cache(Settings::default());
+    put(&store, "a", 1).await;
+    get(&cache, "a").await.unwrap();
+    remove(&store, "a").await;
+    put(&store, "a", 2).await;
+    assert_eq!(cache.create(&name("a"), key(3)).await.unwrap_err().kind(), ErrorKind::Exists);
+    assert_eq!(get(&cache, "a").await, Ok(2), "not what was cached of the one before");
+}
+
+#[tokio::test(start_paused = true)]
 async fn delete_drops_the_entry() {
     let (store, cache) = cache(Settings::default());
     put(&store, "a", 1).await;

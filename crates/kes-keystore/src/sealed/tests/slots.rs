@@ -128,6 +128,18 @@ async fn slots_are_added_changed_and_removed_in_place() {
 }
 
 #[tokio::test]
+async fn a_store_that_keeps_what_is_deleted_is_found_out_before_anything_is() {
+    let cloud = Cloud::new();
+    let store: Arc<dyn KeyStore> = Arc::new(cloud.clone());
+    Unlocked::init(store.clone(), vec![slot(key(1))]).await.unwrap();
+    cloud.keep_names();
+    let mut unlocked = unlock(&store, key(1)).await;
+    let error = unlocked.add(slot(key(2))).await.unwrap_err();
+    assert!(error.to_string().contains("retention period"), "{error}");
+    assert!(opens(&store, key(1)).await && !opens(&store, key(2)).await);
+}
+
+#[tokio::test]
 async fn the_last_slot_stays() {
     let store = sealed_by(vec![key(1)]).await;
     let mut unlocked = unlock(&store, key(1)).await;

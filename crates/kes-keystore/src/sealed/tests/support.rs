@@ -147,12 +147,24 @@ pub(super) struct Cloud {
     values: Arc<memory::Store>,
     calls: Arc<AtomicUsize>,
     fault: Arc<Mutex<Option<(usize, Fault)>>>,
+    keeps_names: Arc<AtomicBool>,
     pub(super) closes: Arc<AtomicUsize>,
 }
 
 impl Cloud {
     pub(super) fn new() -> Self {
-        Self { values: Arc::default(), calls: Arc::default(), fault: Arc::default(), closes: Arc::default() }
+        Self {
+            values: Arc::default(),
+            calls: Arc::default(),
+            fault: Arc::default(),
+            keeps_names: Arc::default(),
+            closes: Arc::default(),
+        }
+    }
+
+    /// From now on, what is deleted is kept, and with it the name: a vault with purge protection.
+    pub(super) fn keep_names(&self) {
+        self.keeps_names.store(true, SeqCst);
     }
 
     /// From now on, the call of this number has that fault.
@@ -226,6 +238,14 @@ impl KeyStore for Cloud {
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), Error> {
+        if self.keeps_names.load(SeqCst) {
+            let (entry, remedy) = (name.to_string(), "the name is not free before the retention period is over");
+            // Nobody reads it any more, and nobody can make it again.
+            let kept = KeyName::parse(&format!("kept{}", name.as_str().replace('-', "_"))).unwrap();
+            self.values.create(&kept, self.values.get(name).await?.expose()).await?;
+            self.values.delete(name).await?;
+            return Err(Error::Failed { entry, operation: Operation::Delete, remedy, source: None });
+        }
         self.call(Operation::Delete, self.values.delete(name)).await
     }
 
