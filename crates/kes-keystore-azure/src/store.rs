@@ -47,8 +47,8 @@ const REUSE_PAUSE: Duration = Duration::from_millis(300);
 /// How long it is remembered that a version is known to be first. It shows by itself before that.
 const REMEMBERED: Duration = Duration::from_secs(30);
 
-/// How often a version is made of which it is not known whether it was.
-const SETS: u32 = 4;
+/// How often something is made or deleted of which it is not known whether it was.
+const TRIES: u32 = 4;
 
 /// A Key Vault as key store.
 pub struct Store {
@@ -138,9 +138,11 @@ impl Store {
                 unusable(describe(), "write the endpoint as https://<name>.vault.azure.net", Some(Arc::new(why)))
             })?;
         let mut store = Self { account, secrets, names, purge, notices: Vec::new(), settled: Mutex::default() };
-        store.status().await?;
-        if check {
-            store.notices = crate::check::permissions(&store).await?;
+        match store.status().await {
+            Ok(_) if check => store.notices = crate::check::permissions(&store).await?,
+            Ok(_) => {}
+            // The keys can be used as soon as it is back.
+            Err(error) => store.notices.push(format!("{error}. Keys can be used when it answers again")),
         }
         Ok(store)
     }
@@ -284,7 +286,7 @@ impl Store {
     /// Makes a first version; its identifier, if that is known.
     async fn make(&self, secret: &str, value: &str) -> Result<Option<String>, Error> {
         let error = |failure| self.refused(Operation::Create, secret, failure);
-        let (started, mut sets) = (Instant::now(), 0);
+        let (started, mut tries) = (Instant::now(), 0);
         loop {
             let failure = match self.set(secret, value).await {
                 Ok(version) => return Ok(version),
@@ -295,11 +297,11 @@ impl Store {
                     self.make_way(secret, refusal.clone(), started).await?;
                 }
                 Failure::Unreachable { .. } => {
-                    sets += 1;
+                    tries += 1;
                     // Whether it was made is told by what is there.
                     match self.versions(secret).await {
                         Ok(versions) if !versions.is_empty() => return Ok(None),
-                        Ok(_) if sets < SETS => tokio::time::sleep(REUSE_PAUSE).await,
+                        Ok(_) if tries < TRIES => tokio::time::sleep(REUSE_PAUSE).await,
                         _ => return Err(error(failure)),
                     }
                 }
@@ -312,19 +314,29 @@ impl Store {
     async fn make_way(&self, secret: &str, refusal: Refusal, started: Instant) -> Result<(), Error> {
         let error = |failure| self.refused(Operation::Create, secret, failure);
         let passes = refusal.is("ObjectIsBeingDeleted") || refusal.is("ObjectIsBeingRecovered");
-        let is_deleted = !passes
-            && (refusal.is("ObjectIsDeletedButRecoverable")
-                || matches!(self.deleted(secret).await.map_err(error)?, Deleted::Recoverable(_)));
-        if is_deleted && !self.purge {
-            let remedy = "a deleted secret of this name is kept: 'az keyvault secret recover' brings the key back, \
-                          'az keyvault secret purge' frees the name for good, 'keystore.azure.keyvault.purge: on' lets kes do so";
+        let deleted = if passes { Deleted::Nothing } else { self.deleted(secret).await.map_err(error)? };
+        let is_kept = !passes && refusal.is("ObjectIsDeletedButRecoverable");
+        let is_ours = match &deleted {
+            Deleted::Recoverable(written) => written == secret,
+            Deleted::Nothing => true,
+        };
+        let is_deleted = is_kept || matches!(deleted, Deleted::Recoverable(_));
+        if is_deleted && !(self.purge && is_ours) {
+            let remedy = if is_ours {
+                "a deleted secret of this name is kept: 'az keyvault secret recover' brings the key back, \
+                 'az keyvault secret purge' frees the name for good, 'keystore.azure.keyvault.purge: on' lets kes do so"
+            } else {
+                "a deleted secret is kept whose name differs in capitals only, and may be another key: 'az keyvault secret \
+                 recover' brings it back, 'az keyvault secret purge' frees the name for good"
+            };
             let source = Some(Arc::new(refusal) as _);
             return Err(Error::Failed { entry: self.entry(secret), operation: Operation::Create, remedy, source });
         }
         if started.elapsed() > REUSE || !(passes || is_deleted) {
             return Err(error(Failure::Refused(refusal)));
         }
-        if is_deleted {
+        // What is not found any more is on its way.
+        if matches!(deleted, Deleted::Recoverable(_)) {
             self.purge_for_good(Operation::Create, secret).await?;
         }
         tokio::time::sleep(REUSE_PAUSE).await;
@@ -463,20 +475,34 @@ impl KeyStore for Store {
     async fn delete(&self, name: &KeyName) -> Result<(), Error> {
         let Some(mapped) = self.names.secret(name) else { return Err(Error::NotFound) };
         let error = |failure| self.refused(Operation::Delete, &mapped, failure);
-        let Some((secret, _)) = self.locate(name).await.map_err(error)? else {
+        let Some((secret, look)) = self.locate(name).await.map_err(error)? else {
             // What an interrupted deletion has left behind.
-            return match self.deleted(&mapped).await.map_err(error)? {
-                Deleted::Recoverable(written) if written == mapped => {
-                    self.purge_for_good(Operation::Delete, &mapped).await
+            for secret in [mapped.clone()].into_iter().chain(self.names.verbatim(name)) {
+                if matches!(self.deleted(&secret).await.map_err(error)?, Deleted::Recoverable(written) if written == secret)
+                {
+                    self.purge_for_good(Operation::Delete, &secret).await?;
                 }
-                _ => Ok(()),
-            };
+            }
+            return Ok(());
         };
-        let started = Instant::now();
+        let first = look.versions.first().expect("those that are there have one");
+        let (started, mut tries) = (Instant::now(), 0);
         loop {
             match self.remove(&secret).await {
                 Ok(()) => break,
                 Err(failure) if failure.is_not_found() => break,
+                Err(failure @ Failure::Unreachable { .. }) => {
+                    tries += 1;
+                    // Whether it was deleted is told by what is there.
+                    let Ok(versions) = self.versions(&secret).await else { return Err(error(failure)) };
+                    match versions.first() {
+                        None => break,
+                        // It was, and somebody has made another key of this name since.
+                        Some(present) if present.id != first.id => return Ok(()),
+                        Some(_) if tries < TRIES => tokio::time::sleep(REUSE_PAUSE).await,
+                        Some(_) => return Err(error(failure)),
+                    }
+                }
                 Err(Failure::Refused(refusal)) if refusal.is("ObjectIsBeingDeleted") => break,
                 Err(Failure::Refused(refusal))
                     if refusal.is("ObjectIsBeingRecovered") && started.elapsed() <= REUSE =>

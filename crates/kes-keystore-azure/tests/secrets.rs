@@ -422,3 +422,76 @@ async fn secrets_that_cannot_be_read_are_told_with_the_reason() {
         assert_eq!(kind(store.create(&name("key"), b"new").await), Some(ErrorKind::Exists));
     }
 }
+
+async fn is_kept(vault: &Vault, secret: &str) -> bool {
+    let (status, _) = shared().ask(&vault.endpoint, "GET", &format!("/deletedsecrets/{secret}"), Value::Null).await;
+    status == 200
+}
+
+/// The answer to a deletion is lost, and before it can be repeated another server makes the key anew: that one stays.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn a_deletion_whose_answer_was_lost_does_not_take_what_came_after_it() {
+    let (lost, gate, open_again) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()), Arc::default());
+    let plan = {
+        let (lost, gate, open_again) = (Arc::clone(&lost), Arc::clone(&gate), Arc::<AtomicBool>::clone(&open_again));
+        move |request: &Request| match request.method() {
+            "DELETE" if !lost.swap(true, Ordering::Relaxed) => Act::Lose,
+            _ if lost.load(Ordering::Relaxed) && !open_again.load(Ordering::Relaxed) => Act::Hold(Arc::clone(&gate)),
+            _ => Act::Pass,
+        }
+    };
+    let front = Front::start(shared(), plan).await;
+    let store = Arc::new(open(front.vault(shared())).await);
+    let other = Config { vault: front.clear(shared()), purge: true, ..Config::default() };
+    let other = connect(other).await.unwrap();
+    other.create(&name("key"), b"old").await.unwrap();
+    let deleting = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.delete(&name("key")).await })
+    };
+    while front.seen().last().is_none_or(|last| !lost.load(Ordering::Relaxed) || last.method() == "DELETE") {
+        if front.seen().iter().filter(|request| request.method() == "DELETE").count() > 1 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    other.create(&name("key"), b"new").await.unwrap();
+    open_again.store(true, Ordering::Relaxed);
+    gate.notify_one();
+    deleting.await.unwrap().unwrap();
+    assert_eq!(other.get(&name("key")).await.unwrap().expose(), b"new");
+    assert!(!is_kept(&front.clear(shared()), "key").await);
+}
+
+/// Key Vault takes the two for one name; what is purged by a create is only what had the very same.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn a_create_does_not_purge_a_secret_in_another_case() {
+    let (vault_name, port) = shared().fresh();
+    let vault = || shared().vault_at(&vault_name, port);
+    assert_eq!(set(&vault(), "My-Key", "precious").await, 200);
+    soft_delete(&vault(), "My-Key").await;
+    let store = connect(Config { vault: vault(), purge: true, ..Config::default() }).await.unwrap();
+    let error = store.create(&name("my-key"), b"new").await.unwrap_err();
+    assert!(chain(&error).contains("differs in capitals only"), "{}", chain(&error));
+    assert!(is_kept(&vault(), "My-Key").await);
+    store.create(&name("My-Key"), b"new").await.unwrap();
+}
+
+/// With mapped names as well, where the secret has the name that the old server gave it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn an_interrupted_deletion_is_completed_under_either_name() {
+    let (vault_name, port) = shared().fresh();
+    let vault = || shared().vault_at(&vault_name, port);
+    let store = connect(Config { vault: vault(), names: Names::Map, ..Config::default() }).await.unwrap();
+    for secret in ["My-Key", "my-key-s-"] {
+        assert_eq!(set(&vault(), secret, "value").await, 200);
+        soft_delete(&vault(), secret).await;
+    }
+    store.delete(&name("My-Key")).await.unwrap();
+    for secret in ["My-Key", "my-key-s-"] {
+        assert!(!is_kept(&vault(), secret).await, "{secret}");
+    }
+}
