@@ -163,10 +163,10 @@ impl Wire {
         self.run(&request, Rules { repeats: true, any: false }).await
     }
 
-    /// Asks it once, for a short time: there may be none.
-    pub(crate) async fn is_there(&self, url: Url, patience: Duration) -> bool {
+    /// Asks it once, for a short time: there may be none. `None` if that was not enough to know.
+    pub(crate) async fn is_there(&self, url: Url, patience: Duration) -> Option<bool> {
         let asked = tokio::time::timeout(patience, self.0.local.get(url).send()).await;
-        matches!(asked, Ok(Ok(_)))
+        asked.ok().map(|answered| answered.is_ok())
     }
 
     async fn run(&self, request: &reqwest::RequestBuilder, rules: Rules) -> Result<Answer, NoAnswer> {
