@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
@@ -36,7 +37,8 @@ impl Account {
         let authority = authority.map_err(|remedy| unusable(entry.clone(), remedy, None))?;
         let wire = Wire::new(endpoint.url.clone(), &Tls { ca, ..Tls::default() })
             .map_err(|why| unusable(entry, "mend 'tls' of the key store", Some(Arc::new(why))))?;
-        let session = Session::new(Source { login, wire: wire.clone(), authority });
+        let session =
+            Session::new(Source { login, wire: wire.clone(), authority, has_metadata: AtomicBool::new(false) });
         wire.tell(&session);
         Ok(Self { endpoint, wire, identity: Arc::new(Identity(session)) })
     }

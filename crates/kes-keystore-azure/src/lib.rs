@@ -40,11 +40,12 @@ pub use store::Store;
 
 use kes_keystore::Error;
 
-/// Opens a Key Vault as key store. Needs a tokio runtime that outlives the store.
+/// Opens a Key Vault as key store. Needs a tokio runtime that outlives the store. A vault that cannot be reached now is told
+/// by the store's notices.
 ///
 /// # Errors
-/// [`Error::Unreachable`] if the vault cannot be reached; with [`Config::check`] also [`Error::Unauthorized`] if there is no
-/// way to log in, or it is refused; [`Error::Failed`] if the set-up cannot work.
+/// [`Error::Failed`] if the set-up cannot work; with [`Config::check`] also [`Error::Unauthorized`] if there is no way to log
+/// in, or it is refused.
 pub async fn connect(config: Config) -> Result<Store, Error> {
     Store::connect(config).await
 }

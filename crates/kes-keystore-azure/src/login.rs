@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use azure_core::cloud::CustomConfiguration;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential};
@@ -28,6 +29,8 @@ pub(crate) struct Source {
     pub(crate) login: config::Login,
     pub(crate) wire: Wire,
     pub(crate) authority: String,
+    /// The metadata service of this machine has given a token.
+    pub(crate) has_metadata: AtomicBool,
 }
 
 /// What one of several sources has come to.
@@ -36,6 +39,8 @@ pub(crate) enum Found {
     Settled(Result<AccessToken, NoToken>),
     /// It is not there, for this reason.
     Absent(String),
+    /// It may be there, and does not answer.
+    Silent(String),
 }
 
 const CHECK_SECRET: &str = "the login refused the application: check tenant ID, client ID and client secret, and whether the secret has expired";
@@ -43,6 +48,8 @@ const CHECK_WORKLOAD: &str = "the login refused the workload identity: check AZU
      and the federated credential (issuer, subject, audience)";
 const NOTHING_FOUND: &str =
     "there is no way to log in: write 'credentials' or 'managed_identity', or give the server an identity";
+const NOTHING_ANSWERS: &str = "there is no way to log in, unless this is a virtual machine of Azure whose metadata service does not answer at the moment: \
+     write 'credentials' or 'managed_identity', or give the server an identity";
 
 impl Source {
     pub(crate) async fn token(&self, scope: &str) -> Result<AccessToken, NoToken> {
@@ -58,22 +65,30 @@ impl Source {
     }
 
     async fn first(&self, scope: &str) -> Result<AccessToken, NoToken> {
-        let mut absent = Vec::new();
+        let (mut absent, mut is_outage) = (Vec::new(), false);
         for way in ways()? {
             let found = match way {
                 Way::Environment => self.environment(scope).await,
                 Way::Workload => self.workload(scope).await,
-                Way::Managed => managed::look(&self.wire, variable("AZURE_CLIENT_ID").as_deref(), scope).await,
+                Way::Managed => {
+                    let client_id = variable("AZURE_CLIENT_ID");
+                    managed::look(&self.wire, &self.has_metadata, client_id.as_deref(), scope).await
+                }
                 Way::Cli => command_line("az", AzureCliCredential::new(None), scope).await,
                 Way::DeveloperCli => command_line("azd", AzureDeveloperCliCredential::new(None), scope).await,
             };
             match found {
                 Found::Settled(outcome) => return outcome,
                 Found::Absent(why) => absent.push(why),
+                Found::Silent(why) => {
+                    absent.push(why);
+                    is_outage = true;
+                }
             }
         }
         let cause = Told::new(absent.join("; "));
-        Err(NoToken { is_outage: false, remedy: NOTHING_FOUND, cause })
+        let remedy = if is_outage { NOTHING_ANSWERS } else { NOTHING_FOUND };
+        Err(NoToken { is_outage, remedy, cause })
     }
 
     async fn environment(&self, scope: &str) -> Found {

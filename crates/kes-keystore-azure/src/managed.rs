@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use azure_core::credentials::AccessToken;
@@ -23,6 +24,9 @@ const METADATA: &str = "http://169.254.169.254";
 
 /// How long it may take to be found, where nobody has said that it is there.
 const GLANCE: Duration = Duration::from_secs(1);
+
+/// How long a token lives at least that has just come, where a clock that differs from ours says otherwise.
+const LEAST_LIFE: azure_core::time::Duration = azure_core::time::Duration::seconds(60);
 
 /// Where the agent of Arc puts keys, and how long they may be at most.
 const ARC_KEYS: &str = "/var/opt/azcmagent/tokens";
@@ -64,20 +68,30 @@ pub(crate) async fn token(wire: &Wire, client_id: Option<&str>, scope: &str) -> 
     ask(wire, &Service::here(), client_id, scope).await
 }
 
-/// A token, if there is such a service.
-pub(crate) async fn look(wire: &Wire, client_id: Option<&str>, scope: &str) -> Found {
-    let service = Service::here();
-    if let Service::Machine { endpoint, is_certain: false } = &service {
+/// A token, if there is such a service. `is_known`: the metadata service has given a token before.
+pub(crate) async fn look(wire: &Wire, is_known: &AtomicBool, client_id: Option<&str>, scope: &str) -> Found {
+    look_at(&Service::here(), wire, is_known, client_id, scope).await
+}
+
+async fn look_at(service: &Service, wire: &Wire, is_known: &AtomicBool, client_id: Option<&str>, scope: &str) -> Found {
+    let Service::Machine { endpoint, is_certain: false } = service else {
+        return Found::Settled(ask(wire, service, client_id, scope).await);
+    };
+    if !is_known.load(Ordering::Relaxed) {
         let url: Url = endpoint.parse().expect("a constant");
-        if !wire.is_there(url, GLANCE).await {
-            return Found::Absent("managed identity: there is no metadata service".to_owned());
+        match wire.is_there(url, GLANCE).await {
+            Some(true) => {}
+            Some(false) => return Found::Absent("managed identity: there is no metadata service".to_owned()),
+            None => return Found::Silent(format!("managed identity: no metadata service answers within {GLANCE:?}")),
         }
-        return match ask(wire, &service, client_id, scope).await {
-            Err(none) if !none.is_outage => Found::Absent(format!("managed identity: {}", none.cause)),
-            outcome => Found::Settled(outcome),
-        };
     }
-    Found::Settled(ask(wire, &service, client_id, scope).await)
+    match ask(wire, service, client_id, scope).await {
+        Err(none) if !none.is_outage => Found::Absent(format!("managed identity: {}", none.cause)),
+        outcome => {
+            is_known.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+            Found::Settled(outcome)
+        }
+    }
 }
 
 async fn ask(wire: &Wire, service: &Service, client_id: Option<&str>, scope: &str) -> Result<AccessToken, NoToken> {
@@ -155,7 +169,10 @@ fn read(answer: &Answer) -> Result<AccessToken, NoToken> {
     // How long it still lives is told by some; the others tell when it ends, by a clock that may differ from ours.
     let left =
         number(granted.expires_in).map(|seconds| now.saturating_add(azure_core::time::Duration::seconds(seconds)));
-    let end = left.or_else(|| OffsetDateTime::from_unix_timestamp(number(granted.expires_on)?).ok());
+    let end = left.or_else(|| {
+        let end = OffsetDateTime::from_unix_timestamp(number(granted.expires_on)?).ok()?;
+        Some(end.max(now.saturating_add(LEAST_LIFE)))
+    });
     let end =
         end.ok_or_else(|| refused(CHECK_IDENTITY, "the answer does not tell how long the token lives".to_owned()))?;
     Ok(AccessToken::new(granted.access_token, end))
@@ -187,5 +204,58 @@ fn arc_key(challenge: &Answer) -> Result<zeroize::Zeroizing<String>, NoToken> {
             let remedy = "the key of Azure Arc cannot be read: the user of the server has to be in the group 'himds'";
             Err(refused(remedy, format!("{}: {why}", path.display())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::headers::Headers;
+    use kes_keystore::http::Tls;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SCOPE: &str = "https://vault.azure.net/.default";
+
+    fn wire() -> Wire {
+        Wire::new("https://kes.vault.azure.net".parse().unwrap(), &Tls::default()).unwrap()
+    }
+
+    async fn look_for(port: u16, is_known: &AtomicBool) -> Found {
+        let endpoint = format!("http://127.0.0.1:{port}/metadata/identity/oauth2/token");
+        look_at(&Service::Machine { endpoint, is_certain: false }, &wire(), is_known, None, SCOPE).await
+    }
+
+    /// A service that is slow at the moment is not taken for none, least of all when it has given tokens before.
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_not_absence() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let is_known = AtomicBool::new(false);
+        assert!(matches!(look_for(port, &is_known).await, Found::Silent(_)));
+        is_known.store(true, Ordering::Relaxed);
+        let Found::Settled(Err(none)) = look_for(port, &is_known).await else { panic!("it is known to be there") };
+        assert!(none.is_outage);
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_absence() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        assert!(matches!(look_for(closed, &AtomicBool::new(false)).await, Found::Absent(_)));
+    }
+
+    /// By a clock of ours that is ahead the token has ended before it came: it is used nevertheless.
+    #[test]
+    fn a_token_that_has_just_come_lives_for_a_while() {
+        let now = OffsetDateTime::now_utc();
+        let granted = |fields: &str| {
+            let body = format!("{{\"access_token\": \"x\", {fields}}}").into_bytes();
+            let token = read(&Answer { status: 200, headers: Headers::new(), body }).unwrap();
+            (token.expires_on - now).whole_seconds()
+        };
+        let earlier = now.unix_timestamp() - 7200;
+        assert!(granted(&format!("\"expires_on\": \"{earlier}\"")) >= 60);
+        assert!(granted(&format!("\"expires_on\": {}", now.unix_timestamp() + 3600)) >= 3599);
+        assert!(granted(&format!("\"expires_in\": 3, \"expires_on\": {earlier}")) < 60, "what is left was told");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A token is replaced in the background once a part of its life is over, while the old one still serves; a source that
 //! fails then is asked again, and only a token that has really ended is waited for. One that Key Vault refuses is replaced
-//! at once. Many who need one ask once. How long a token lives is counted from when it came, by a clock that nobody sets.
+//! at once. Many who need one ask once, also if there is none for them. How long a token lives is counted from when it came, by a clock that nobody sets.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ use crate::login::Source;
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// How long to wait after a replacement that failed, while the old token serves; and the least time between two tokens that
-/// are asked for because the one before was refused.
+/// are asked for because the one before was refused; and how long a login that was refused is not tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// How long all sources together may take.
@@ -41,6 +41,8 @@ struct State {
     current: Option<Held>,
     /// Do not try to replace what serves before this.
     not_before: Option<Instant>,
+    /// How the source failed last, for what scope, and when.
+    failed: Option<(Instant, String, NoToken)>,
     /// When a token was last refused that had come in the place of another.
     refused: Option<Instant>,
 }
@@ -101,11 +103,22 @@ impl Session {
             }
             return Ok(held.token);
         }
+        let since = Instant::now();
         let _turn = self.turn.lock().await;
         match self.serving(scope) {
             Some(held) => Ok(held.token),
-            None => self.load(scope).await,
+            None => match self.failure(scope, since) {
+                Some(none) => Err(none),
+                None => self.load(scope).await,
+            },
         }
+    }
+
+    /// How the source has failed while we waited for it, or refused shortly before: it would not say anything else.
+    fn failure(&self, scope: &str, since: Instant) -> Option<NoToken> {
+        let state = self.state();
+        let (time, _, none) = state.failed.as_ref().filter(|(_, failed, _)| failed == scope)?;
+        (*time >= since || (!none.is_outage && time.elapsed() < RETRY)).then(|| none.clone())
     }
 
     fn serving(&self, scope: &str) -> Option<Held> {
@@ -128,14 +141,22 @@ impl Session {
 
     /// Asks the source. Whoever calls has the turn.
     async fn load(&self, scope: &str) -> Result<AccessToken, NoToken> {
-        let token = tokio::time::timeout(SEARCH, self.source.token(scope)).await.unwrap_or_else(|_| {
+        let asked = tokio::time::timeout(SEARCH, self.source.token(scope)).await.unwrap_or_else(|_| {
             let remedy = "the login does not answer in time: check the network, and where the login is";
             Err(NoToken { is_outage: true, remedy, cause: Told::new(format!("no token within {SEARCH:?}")) })
-        })?;
+        });
+        let token = match asked {
+            Ok(token) => token,
+            Err(none) => {
+                self.state().failed = Some((Instant::now(), scope.to_owned(), none.clone()));
+                return Err(none);
+            }
+        };
         let life = (token.expires_on - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
         let mut state = self.state();
         state.current = Some(Held { token: token.clone(), scope: scope.to_owned(), since: Instant::now(), life });
         state.not_before = None;
+        state.failed = None;
         Ok(token)
     }
 

@@ -4,15 +4,17 @@
 //! nothing. Key Vault cannot create a secret only if there is none: what is set there is one more version. So a create looks,
 //! sets, and looks again who was first, and everybody finds the same: the version of the earliest second, among those the
 //! one with the least identifier. Between the two looks lies a whole second, after which no version can come into the second
-//! of ours any more.
+//! of ours any more. Who reads a key so soon after it was made that another version could still come before it waits as well.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::http::RequestContent;
-use azure_core::time::OffsetDateTime;
+use azure_core::http::headers::HeaderName;
+use azure_core::time::{OffsetDateTime, parse_rfc7231};
 use azure_security_keyvault_secrets::models::{
     ListSecretPropertiesResult, SecretClientGetSecretOptions, SecretProperties, SetSecretParameters,
 };
@@ -34,12 +36,19 @@ const LABEL: &str = "Azure KeyVault";
 /// How long the second look comes after a version was made: Key Vault counts in seconds.
 const SECOND: Duration = Duration::from_millis(1050);
 
+/// How much later than a version was made a look has to be, by Key Vault's clock, for nothing to come before it any more: the
+/// rest of its second, and one more for clocks that differ.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// How long a name may take to be free after its secret was deleted, and how often that is looked at.
 const REUSE: Duration = Duration::from_secs(9);
 const REUSE_PAUSE: Duration = Duration::from_millis(300);
 
-/// How often a version is made of which it is not known whether it was.
-const SETS: u32 = 4;
+/// How long it is remembered that a version is known to be first. It shows by itself before that.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// How often something is made or deleted of which it is not known whether it was.
+const TRIES: u32 = 4;
 
 /// A Key Vault as key store.
 pub struct Store {
@@ -48,6 +57,26 @@ pub struct Store {
     names: Names,
     purge: bool,
     notices: Vec<String>,
+    /// Versions that are known to be first, and since when: until it shows from the time at which they were made.
+    settled: Mutex<HashMap<String, Instant>>,
+}
+
+/// The versions of a secret, the one that counts first. None if there is no secret.
+struct Look {
+    versions: Vec<Version>,
+    /// When it was, or before that, by Key Vault's clock.
+    at: Option<OffsetDateTime>,
+}
+
+impl Look {
+    /// Whether another version could still come before the first.
+    fn is_early(&self) -> bool {
+        let Some(first) = self.versions.first() else { return false };
+        match (first.created, self.at) {
+            (Some(created), Some(at)) => at < created.saturating_add(SETTLED.try_into().expect("seconds")),
+            _ => true,
+        }
+    }
 }
 
 /// A version of a secret.
@@ -108,10 +137,12 @@ impl Store {
             .map_err(|why| {
                 unusable(describe(), "write the endpoint as https://<name>.vault.azure.net", Some(Arc::new(why)))
             })?;
-        let mut store = Self { account, secrets, names, purge, notices: Vec::new() };
-        store.status().await?;
-        if check {
-            store.notices = crate::check::permissions(&store).await?;
+        let mut store = Self { account, secrets, names, purge, notices: Vec::new(), settled: Mutex::default() };
+        match store.status().await {
+            Ok(_) if check => store.notices = crate::check::permissions(&store).await?,
+            Ok(_) => {}
+            // The keys can be used as soon as it is back.
+            Err(error) => store.notices.push(format!("{error}. Keys can be used when it answers again")),
         }
         Ok(store)
     }
@@ -129,25 +160,65 @@ impl Store {
         Error::Failed { entry: self.entry(secret), operation, remedy, source: None }
     }
 
-    /// The versions of a secret, the one that counts first. None if there is no secret.
-    async fn versions(&self, secret: &str) -> Result<Vec<Version>, Failure> {
+    async fn look(&self, secret: &str) -> Result<Look, Failure> {
         let found = call(|| async {
+            let begun = Instant::now();
             let mut pages = self.secrets.list_secret_properties_versions(secret, None)?.into_pages();
-            let mut found = Vec::new();
+            let (mut versions, mut at) = (Vec::new(), None);
             while let Some(page) = next(&mut pages).await {
-                let page: ListSecretPropertiesResult = page?.into_model()?;
-                found.extend(page.value.into_iter().filter_map(Version::of));
+                let page = page?;
+                // Dated when it was sent. What it tells may be as old as the request.
+                let date = page.headers().get_optional_str(&HeaderName::from_static("date"));
+                let date = date.and_then(|date| parse_rfc7231(date).ok());
+                at = at.or_else(|| date?.checked_sub(begun.elapsed().try_into().ok()?));
+                let page: ListSecretPropertiesResult = page.into_model()?;
+                versions.extend(page.value.into_iter().filter_map(Version::of));
             }
-            Ok(found)
+            Ok(Look { versions, at })
         });
         match found.await {
-            Ok(mut found) => {
-                found.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-                Ok(found)
+            Ok(mut look) => {
+                look.versions.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+                Ok(look)
             }
-            Err(failure) if failure.is_not_found() => Ok(Vec::new()),
+            Err(failure) if failure.is_not_found() => Ok(Look { versions: Vec::new(), at: None }),
             Err(failure) => Err(failure),
         }
+    }
+
+    async fn versions(&self, secret: &str) -> Result<Vec<Version>, Failure> {
+        self.look(secret).await.map(|look| look.versions)
+    }
+
+    /// The versions of a secret when it is certain which is first: after a second look, if the first one came too early.
+    async fn certain(&self, secret: &str, mut look: Look) -> Result<Vec<Version>, Failure> {
+        let mut waited = None;
+        while look.is_early() && !look.versions.first().is_none_or(|first| self.is_settled(&first.id)) {
+            // In vain, if it was deleted and made again meanwhile.
+            let second = look.versions.first().map(|first| first.created);
+            if waited == second {
+                break;
+            }
+            waited = second;
+            tokio::time::sleep(SECOND).await;
+            look = self.look(secret).await?;
+        }
+        if look.is_early()
+            && let Some(first) = look.versions.first()
+        {
+            self.remember(&first.id);
+        }
+        Ok(look.versions)
+    }
+
+    fn is_settled(&self, version: &str) -> bool {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(version)
+    }
+
+    fn remember(&self, version: &str) {
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.retain(|_, since| since.elapsed() < REMEMBERED);
+        settled.insert(version.to_owned(), Instant::now());
     }
 
     async fn value(&self, secret: &str, version: &str) -> Result<Option<String>, Failure> {
@@ -190,30 +261,32 @@ impl Store {
     }
 
     /// The secret of a key, where there is one: mapped, or as the old server has named it.
-    async fn locate(&self, name: &KeyName) -> Result<Option<(String, Vec<Version>)>, Failure> {
+    async fn locate(&self, name: &KeyName) -> Result<Option<(String, Look)>, Failure> {
         for secret in self.names.secret(name).into_iter().chain(self.names.verbatim(name)) {
-            let versions = self.versions(&secret).await?;
+            let look = self.look(&secret).await?;
             // Key Vault finds 'My-Key' for 'my-key'.
-            if versions.first().is_some_and(|version| version.secret == secret) {
-                return Ok(Some((secret, versions)));
+            if look.versions.first().is_some_and(|version| version.secret == secret) {
+                return Ok(Some((secret, look)));
             }
         }
         Ok(None)
     }
 
-    /// Whether a name is taken, also by a secret that is spelled otherwise.
+    /// Whether a name is taken, also by a secret that is spelled otherwise. Who is told so may use the key at once.
     async fn is_taken(&self, name: &KeyName, secret: &str) -> Result<bool, Failure> {
-        if !self.versions(secret).await?.is_empty() {
+        let look = self.look(secret).await?;
+        if !self.certain(secret, look).await?.is_empty() {
             return Ok(true);
         }
         let Some(verbatim) = self.names.verbatim(name) else { return Ok(false) };
-        Ok(self.versions(&verbatim).await?.first().is_some_and(|version| version.secret == verbatim))
+        let look = self.look(&verbatim).await?;
+        Ok(self.certain(&verbatim, look).await?.first().is_some_and(|version| version.secret == verbatim))
     }
 
     /// Makes a first version; its identifier, if that is known.
     async fn make(&self, secret: &str, value: &str) -> Result<Option<String>, Error> {
         let error = |failure| self.refused(Operation::Create, secret, failure);
-        let (started, mut sets) = (Instant::now(), 0);
+        let (started, mut tries) = (Instant::now(), 0);
         loop {
             let failure = match self.set(secret, value).await {
                 Ok(version) => return Ok(version),
@@ -224,11 +297,11 @@ impl Store {
                     self.make_way(secret, refusal.clone(), started).await?;
                 }
                 Failure::Unreachable { .. } => {
-                    sets += 1;
+                    tries += 1;
                     // Whether it was made is told by what is there.
                     match self.versions(secret).await {
                         Ok(versions) if !versions.is_empty() => return Ok(None),
-                        Ok(_) if sets < SETS => tokio::time::sleep(REUSE_PAUSE).await,
+                        Ok(_) if tries < TRIES => tokio::time::sleep(REUSE_PAUSE).await,
                         _ => return Err(error(failure)),
                     }
                 }
@@ -241,19 +314,29 @@ impl Store {
     async fn make_way(&self, secret: &str, refusal: Refusal, started: Instant) -> Result<(), Error> {
         let error = |failure| self.refused(Operation::Create, secret, failure);
         let passes = refusal.is("ObjectIsBeingDeleted") || refusal.is("ObjectIsBeingRecovered");
-        let is_deleted = !passes
-            && (refusal.is("ObjectIsDeletedButRecoverable")
-                || matches!(self.deleted(secret).await.map_err(error)?, Deleted::Recoverable(_)));
-        if is_deleted && !self.purge {
-            let remedy = "a deleted secret of this name is kept: 'az keyvault secret recover' brings the key back, \
-                          'az keyvault secret purge' frees the name for good, 'keystore.azure.keyvault.purge: on' lets kes do so";
+        let deleted = if passes { Deleted::Nothing } else { self.deleted(secret).await.map_err(error)? };
+        let is_kept = !passes && refusal.is("ObjectIsDeletedButRecoverable");
+        let is_ours = match &deleted {
+            Deleted::Recoverable(written) => written == secret,
+            Deleted::Nothing => true,
+        };
+        let is_deleted = is_kept || matches!(deleted, Deleted::Recoverable(_));
+        if is_deleted && !(self.purge && is_ours) {
+            let remedy = if is_ours {
+                "a deleted secret of this name is kept: 'az keyvault secret recover' brings the key back, \
+                 'az keyvault secret purge' frees the name for good, 'keystore.azure.keyvault.purge: on' lets kes do so"
+            } else {
+                "a deleted secret is kept whose name differs in capitals only, and may be another key: 'az keyvault secret \
+                 recover' brings it back, 'az keyvault secret purge' frees the name for good"
+            };
             let source = Some(Arc::new(refusal) as _);
             return Err(Error::Failed { entry: self.entry(secret), operation: Operation::Create, remedy, source });
         }
         if started.elapsed() > REUSE || !(passes || is_deleted) {
             return Err(error(Failure::Refused(refusal)));
         }
-        if is_deleted {
+        // What is not found any more is on its way.
+        if matches!(deleted, Deleted::Recoverable(_)) {
             self.purge_for_good(Operation::Create, secret).await?;
         }
         tokio::time::sleep(REUSE_PAUSE).await;
@@ -300,7 +383,10 @@ impl Store {
         let first = match versions.first() {
             // It was made, and somebody has deleted it since.
             None => return Ok(()),
-            Some(first) if Some(first.id.as_str()) == made => return Ok(()),
+            Some(first) if Some(first.id.as_str()) == made => {
+                self.remember(&first.id);
+                return Ok(());
+            }
             Some(first) if first.secret != secret => return Err(Error::Exists),
             Some(first) => first,
         };
@@ -366,8 +452,9 @@ impl KeyStore for Store {
     async fn get(&self, name: &KeyName) -> Result<Value, Error> {
         let shown = self.names.secret(name).unwrap_or_else(|| name.to_string());
         let error = |failure| self.refused(Operation::Get, &shown, failure);
-        let Some((secret, versions)) = self.locate(name).await.map_err(error)? else { return Err(Error::NotFound) };
-        let first = versions.first().expect("those that are there have one");
+        let Some((secret, look)) = self.locate(name).await.map_err(error)? else { return Err(Error::NotFound) };
+        let versions = self.certain(&secret, look).await.map_err(error)?;
+        let Some(first) = versions.first().filter(|first| first.secret == secret) else { return Err(Error::NotFound) };
         match self.value(&secret, &first.id).await {
             Ok(Some(value)) => Ok(Value::new(value.into_bytes())),
             Ok(None) => {
@@ -388,20 +475,34 @@ impl KeyStore for Store {
     async fn delete(&self, name: &KeyName) -> Result<(), Error> {
         let Some(mapped) = self.names.secret(name) else { return Err(Error::NotFound) };
         let error = |failure| self.refused(Operation::Delete, &mapped, failure);
-        let Some((secret, _)) = self.locate(name).await.map_err(error)? else {
+        let Some((secret, look)) = self.locate(name).await.map_err(error)? else {
             // What an interrupted deletion has left behind.
-            return match self.deleted(&mapped).await.map_err(error)? {
-                Deleted::Recoverable(written) if written == mapped => {
-                    self.purge_for_good(Operation::Delete, &mapped).await
+            for secret in [mapped.clone()].into_iter().chain(self.names.verbatim(name)) {
+                if matches!(self.deleted(&secret).await.map_err(error)?, Deleted::Recoverable(written) if written == secret)
+                {
+                    self.purge_for_good(Operation::Delete, &secret).await?;
                 }
-                _ => Ok(()),
-            };
+            }
+            return Ok(());
         };
-        let started = Instant::now();
+        let first = look.versions.first().expect("those that are there have one");
+        let (started, mut tries) = (Instant::now(), 0);
         loop {
             match self.remove(&secret).await {
                 Ok(()) => break,
                 Err(failure) if failure.is_not_found() => break,
+                Err(failure @ Failure::Unreachable { .. }) => {
+                    tries += 1;
+                    // Whether it was deleted is told by what is there.
+                    let Ok(versions) = self.versions(&secret).await else { return Err(error(failure)) };
+                    match versions.first() {
+                        None => break,
+                        // It was, and somebody has made another key of this name since.
+                        Some(present) if present.id != first.id => return Ok(()),
+                        Some(_) if tries < TRIES => tokio::time::sleep(REUSE_PAUSE).await,
+                        Some(_) => return Err(error(failure)),
+                    }
+                }
                 Err(Failure::Refused(refusal)) if refusal.is("ObjectIsBeingDeleted") => break,
                 Err(Failure::Refused(refusal))
                     if refusal.is("ObjectIsBeingRecovered") && started.elapsed() <= REUSE =>

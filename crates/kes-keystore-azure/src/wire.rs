@@ -1,8 +1,8 @@
 //! How requests get to Azure: trust, proxies, deadlines, and what is tried again.
 //!
 //! The SDK's clients and logins build requests and read answers; this is the transport beneath all of them. What is tried
-//! again is decided here alone, because here it is known whether a request may have had an effect: one that makes a
-//! secret is sent again only if it cannot have arrived, and who has sent it looks at what is there.
+//! again is decided here alone, because here it is known whether a request may have had an effect: one that makes or
+//! deletes a secret is sent again only if it cannot have arrived, and who has sent it looks at what is there.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -163,10 +163,10 @@ impl Wire {
         self.run(&request, Rules { repeats: true, any: false }).await
     }
 
-    /// Asks it once, for a short time: there may be none.
-    pub(crate) async fn is_there(&self, url: Url, patience: Duration) -> bool {
+    /// Asks it once, for a short time: there may be none. `None` if that was not enough to know.
+    pub(crate) async fn is_there(&self, url: Url, patience: Duration) -> Option<bool> {
         let asked = tokio::time::timeout(patience, self.0.local.get(url).send()).await;
-        matches!(asked, Ok(Ok(_)))
+        asked.ok().map(|answered| answered.is_ok())
     }
 
     async fn run(&self, request: &reqwest::RequestBuilder, rules: Rules) -> Result<Answer, NoAnswer> {
@@ -180,11 +180,12 @@ impl Wire {
                 Ok(outcome) => outcome,
                 Err(_) => Err(NoAnswer::Late),
             };
+            if matches!(&outcome, Ok(answer) if answer.status == 429) {
+                self.0.throttled.fetch_add(1, Ordering::Relaxed);
+            }
             let (again, asked) = match &outcome {
-                Ok(answer) if answer.status == 429 => {
-                    self.0.throttled.fetch_add(1, Ordering::Relaxed);
-                    (true, answer.retry_after())
-                }
+                Ok(_) if rules.any => return outcome,
+                Ok(answer) if answer.status == 429 => (true, answer.retry_after()),
                 Ok(answer) => (rules.repeats && answer.is_passing(), answer.retry_after()),
                 Err(none) => (rules.repeats || none.is_unsent(), None),
             };
@@ -249,7 +250,7 @@ impl HttpClient for Wire {
         for (name, value) in request.headers().iter() {
             copy = copy.header(name.as_str(), value.as_str());
         }
-        let repeats = request.method() != Method::Put;
+        let repeats = is_harmless_twice(request.method(), request.url().path());
         let answer = self.run(&copy, Rules { repeats, any: false }).await.map_err(no_answer)?;
         if (answer.status, token.is_some()) == (401, true)
             && let (Some(session), Some(token)) = (self.0.session.get().and_then(Weak::upgrade), token)
@@ -257,6 +258,16 @@ impl HttpClient for Wire {
             session.refused(token);
         }
         Ok(AsyncRawResponse::from_bytes(answer.status.into(), answer.headers, answer.body))
+    }
+}
+
+/// Whether nothing is lost if a request arrives twice and somebody else does something in between: what he has made under
+/// the same name is neither replaced nor deleted. A purge takes nothing that is not deleted.
+fn is_harmless_twice(method: Method, path: &str) -> bool {
+    match method {
+        Method::Put => false,
+        Method::Delete => path.starts_with("/deletedsecrets/"),
+        _ => true,
     }
 }
 

@@ -261,3 +261,31 @@ async fn retry_after_is_honoured_and_throttling_is_counted() {
     assert!(chain(&error).contains("throttles") && chain(&error).contains("VaultRequestTypeLimitReached"), "{error}");
     assert_eq!(store.throttled(), 3);
 }
+
+/// A vault that is away does not stop the start; as soon as it is there all is well.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn an_azure_that_is_away_does_not_stop_the_start() {
+    let front = Front::start(shared(), |_| Act::Pass).await;
+    front.cut().await;
+    let store = open(front.vault(shared())).await;
+    let notices = store.notices();
+    assert!(notices.len() == 1 && notices[0].contains("is not reachable: check the endpoint"), "{notices:?}");
+    assert_eq!(store.get(&name("key")).await.unwrap_err().kind(), ErrorKind::Unreachable);
+    front.mend().await;
+    store.create(&name("key"), b"value").await.unwrap();
+}
+
+/// Whatever is answered to a probe, somebody has answered.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn any_answer_ends_the_probe() {
+    for act in
+        [Act::throttled(), Act::error(503, "ServiceUnavailable", "", ""), Act::Answer(200, "nonsense".to_owned())]
+    {
+        let answer = act.clone();
+        let front = Front::start(shared(), move |_| answer.clone()).await;
+        connect(Config { vault: front.vault(shared()), ..Config::default() }).await.unwrap().status().await.unwrap();
+        assert_eq!(front.seen().len(), 2, "{act:?}: one at the start, one more");
+    }
+}

@@ -363,6 +363,28 @@ async fn many_who_need_a_token_ask_once() {
     assert_eq!(stand_in.calls("token.client_secret").await, 2);
 }
 
+/// A login that refuses is asked once for all who wait for it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn many_who_are_refused_a_token_ask_once() {
+    let stand_in = StandIn::start(&[]);
+    let login = Login::Credentials {
+        tenant_id: stand_in.fact("tenant"),
+        client_id: CLIENT.to_owned(),
+        client_secret: Secret::new("expired".to_owned()),
+    };
+    let vault = Vault { login, ..stand_in.vault() };
+    let store = Arc::new(connect(Config { vault, ..Config::default() }).await.unwrap());
+    stand_in.fault(json!({"kind": "delay", "seconds": 3, "operation": "token.*"})).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..16 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { store.list("", None, 9).await.unwrap_err().kind() });
+    }
+    assert!(tasks.join_all().await.iter().all(|kind| *kind == ErrorKind::Unauthorized));
+    assert_eq!(stand_in.calls("token.client_secret").await, 1);
+}
+
 /// Tokens of a few seconds under steady load: they are replaced before they end, and no call fails.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the stand-ins: peers/peers.sh install standins"]

@@ -5,12 +5,13 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kes_keystore::{Error, ErrorKind, KeyStore};
 use kes_keystore_azure::{Config, Names, Store, Vault, connect};
 use serde_json::{Value, json};
 use support::{Act, CLIENT, Front, Request, StandIn, chain, name, shared};
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -123,6 +124,71 @@ async fn who_comes_late_loses_whatever_it_has_seen() {
         assert_eq!(clear.get(&key).await.unwrap().expose(), b"first");
         assert_eq!(late.get(&key).await.unwrap().expose(), b"first");
     }
+}
+
+/// Answers with the versions of `key` as they are at the first look and from the second on, and with each one's value. The
+/// versions were made at 1,700,000,000; the answers tell how many seconds later they come, if they tell.
+async fn two_looks(later: Option<i64>) -> Arc<Front> {
+    let looks = AtomicUsize::new(0);
+    let plan = move |request: &Request| {
+        let path = request.target().split('?').next().unwrap_or_default();
+        let version = |id: &str| json!({ "id": format!("https://x/secrets/key/{id}"), "attributes": { "enabled": true, "created": 1_700_000_000 } });
+        let body = match path {
+            _ if request.header("authorization").is_none() => return Act::Pass,
+            "/secrets/key/versions" => match looks.fetch_add(1, Ordering::Relaxed) {
+                0 => json!({ "value": [version("bbbb")] }),
+                _ => json!({ "value": [version("bbbb"), version("aaaa")] }),
+            },
+            _ => match path.strip_prefix("/secrets/key/") {
+                Some(id) => json!({ "value": format!("of-{id}"), "id": format!("https://x/secrets/key/{id}") }),
+                None => return Act::Pass,
+            },
+        };
+        match later {
+            Some(later) => {
+                Act::Dated(OffsetDateTime::from_unix_timestamp(1_700_000_000 + later).unwrap(), body.to_string())
+            }
+            None => Act::Answer(200, body.to_string()),
+        }
+    };
+    Front::start(shared(), plan).await
+}
+
+/// Whoever reads a key in the second in which it was made waits until nobody can come before it any more, by Key Vault's clock.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn nobody_uses_a_version_that_may_still_lose() {
+    let asked = |front: &Front| front.seen().iter().filter(|request| request.header("authorization").is_some()).count();
+    for later in [None, Some(0), Some(1), Some(-3600)] {
+        let front = two_looks(later).await;
+        let store = open(front.vault(shared())).await;
+        assert_eq!(store.get(&name("key")).await.unwrap().expose(), b"of-aaaa", "{later:?}");
+        assert_eq!(asked(&front), 3, "{later:?}: versions twice, and the value");
+        // Whoever creates it is told only when it is known whose it is.
+        let front = two_looks(later).await;
+        let store = open(front.vault(shared())).await;
+        assert_eq!(kind(store.create(&name("key"), b"late").await), Some(ErrorKind::Exists));
+        assert_eq!(asked(&front), 2, "{later:?}: versions twice");
+    }
+    // One that is settled costs nothing more.
+    for later in [60, 86400] {
+        let front = two_looks(Some(later)).await;
+        let store = open(front.vault(shared())).await;
+        assert_eq!(store.get(&name("key")).await.unwrap().expose(), b"of-bbbb");
+        assert_eq!(asked(&front), 2, "versions, and the value");
+    }
+}
+
+/// Who has made a key has already waited.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn who_made_a_key_reads_it_at_once() {
+    let front = Front::start(shared(), |_| Act::Pass).await;
+    let store = open(front.vault(shared())).await;
+    store.create(&name("key"), b"value").await.unwrap();
+    let before = front.seen().len();
+    assert_eq!(store.get(&name("key")).await.unwrap().expose(), b"value");
+    assert_eq!(front.seen().len() - before, 2, "versions, and the value");
 }
 
 /// An answer that was lost is no "key already exists".
@@ -354,5 +420,78 @@ async fn secrets_that_cannot_be_read_are_told_with_the_reason() {
         let error = store.get(&name("key")).await.unwrap_err();
         assert!(chain(&error).contains(words), "{}", chain(&error));
         assert_eq!(kind(store.create(&name("key"), b"new").await), Some(ErrorKind::Exists));
+    }
+}
+
+async fn is_kept(vault: &Vault, secret: &str) -> bool {
+    let (status, _) = shared().ask(&vault.endpoint, "GET", &format!("/deletedsecrets/{secret}"), Value::Null).await;
+    status == 200
+}
+
+/// The answer to a deletion is lost, and before it can be repeated another server makes the key anew: that one stays.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn a_deletion_whose_answer_was_lost_does_not_take_what_came_after_it() {
+    let (lost, gate, open_again) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()), Arc::default());
+    let plan = {
+        let (lost, gate, open_again) = (Arc::clone(&lost), Arc::clone(&gate), Arc::<AtomicBool>::clone(&open_again));
+        move |request: &Request| match request.method() {
+            "DELETE" if !lost.swap(true, Ordering::Relaxed) => Act::Lose,
+            _ if lost.load(Ordering::Relaxed) && !open_again.load(Ordering::Relaxed) => Act::Hold(Arc::clone(&gate)),
+            _ => Act::Pass,
+        }
+    };
+    let front = Front::start(shared(), plan).await;
+    let store = Arc::new(open(front.vault(shared())).await);
+    let other = Config { vault: front.clear(shared()), purge: true, ..Config::default() };
+    let other = connect(other).await.unwrap();
+    other.create(&name("key"), b"old").await.unwrap();
+    let deleting = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.delete(&name("key")).await })
+    };
+    while front.seen().last().is_none_or(|last| !lost.load(Ordering::Relaxed) || last.method() == "DELETE") {
+        if front.seen().iter().filter(|request| request.method() == "DELETE").count() > 1 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    other.create(&name("key"), b"new").await.unwrap();
+    open_again.store(true, Ordering::Relaxed);
+    gate.notify_one();
+    deleting.await.unwrap().unwrap();
+    assert_eq!(other.get(&name("key")).await.unwrap().expose(), b"new");
+    assert!(!is_kept(&front.clear(shared()), "key").await);
+}
+
+/// Key Vault takes the two for one name; what is purged by a create is only what had the very same.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn a_create_does_not_purge_a_secret_in_another_case() {
+    let (vault_name, port) = shared().fresh();
+    let vault = || shared().vault_at(&vault_name, port);
+    assert_eq!(set(&vault(), "My-Key", "precious").await, 200);
+    soft_delete(&vault(), "My-Key").await;
+    let store = connect(Config { vault: vault(), purge: true, ..Config::default() }).await.unwrap();
+    let error = store.create(&name("my-key"), b"new").await.unwrap_err();
+    assert!(chain(&error).contains("differs in capitals only"), "{}", chain(&error));
+    assert!(is_kept(&vault(), "My-Key").await);
+    store.create(&name("My-Key"), b"new").await.unwrap();
+}
+
+/// With mapped names as well, where the secret has the name that the old server gave it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-ins: peers/peers.sh install standins"]
+async fn an_interrupted_deletion_is_completed_under_either_name() {
+    let (vault_name, port) = shared().fresh();
+    let vault = || shared().vault_at(&vault_name, port);
+    let store = connect(Config { vault: vault(), names: Names::Map, ..Config::default() }).await.unwrap();
+    for secret in ["My-Key", "my-key-s-"] {
+        assert_eq!(set(&vault(), secret, "value").await, 200);
+        soft_delete(&vault(), secret).await;
+    }
+    store.delete(&name("My-Key")).await.unwrap();
+    for secret in ["My-Key", "my-key-s-"] {
+        assert!(!is_kept(&vault(), secret).await, "{secret}");
     }
 }

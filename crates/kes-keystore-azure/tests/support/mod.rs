@@ -223,6 +223,8 @@ pub enum Act {
     Spoil(u16, String),
     /// Answered here.
     Answer(u16, String),
+    /// The same, at a time that the answer tells.
+    Dated(time::OffsetDateTime, String),
     /// Held back until this has happened, then to the stand-in.
     Hold(Arc<tokio::sync::Notify>),
 }
@@ -334,6 +336,7 @@ impl Front {
                     Some(render(status, "", body.as_bytes()))
                 }
                 Act::Answer(status, body) => Some(render(status, "", body.as_bytes())),
+                Act::Dated(date, body) => Some(render(200, &format!("date: {}\r\n", http_date(date)), body.as_bytes())),
                 Act::Hold(until) => {
                     until.notified().await;
                     self.forward(&request).await
@@ -405,6 +408,13 @@ fn render(status: u16, head: &str, body: &[u8]) -> Vec<u8> {
     let kind = if head.contains("content-type") { "" } else { "content-type: application/json\r\n" };
     let head = format!("HTTP/1.1 {status} X\r\n{kind}{head}content-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), if status == 204 { b"" } else { body }].concat()
+}
+
+/// As in the header `Date`.
+fn http_date(date: time::OffsetDateTime) -> String {
+    let (day, month) = (date.weekday().to_string(), date.month().to_string());
+    let (hour, minute, second) = date.to_hms();
+    format!("{}, {:02} {} {} {hour:02}:{minute:02}:{second:02} GMT", &day[..3], date.day(), &month[..3], date.year())
 }
 
 /// An error with everything beneath it, as a log shows it.
