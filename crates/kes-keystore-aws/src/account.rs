@@ -90,7 +90,8 @@ impl Account {
         config.push_retry_classifier(SharedRetryClassifier::new(self.judge.clone()));
         config.push_interceptor(SharedInterceptor::new(self.judge.clone()));
         if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(&endpoint.url);
+            // What is written is of its kind already: the SDK refuses to make another of it.
+            config = config.endpoint_url(&endpoint.url).use_fips(false).use_dual_stack(false);
         }
         aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
@@ -101,7 +102,8 @@ impl Account {
         config.push_retry_classifier(SharedRetryClassifier::new(self.judge.clone()));
         config.push_interceptor(SharedInterceptor::new(self.judge.clone()));
         if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(&endpoint.url);
+            // What is written is of its kind already: the SDK refuses to make another of it.
+            config = config.endpoint_url(&endpoint.url).use_fips(false).use_dual_stack(false);
         }
         aws_sdk_kms::Client::from_conf(config.build())
     }
@@ -119,7 +121,7 @@ impl Account {
                 config = config.use_fips(fips).use_dual_stack(dual_stack);
             }
             Some(endpoint) if std::env::var_os("AWS_ENDPOINT_URL_KMS").is_none() => {
-                config = config.endpoint_url(&endpoint.url);
+                config = config.endpoint_url(&endpoint.url).use_fips(false).use_dual_stack(false);
             }
             _ => {}
         }
