@@ -93,7 +93,15 @@ impl fmt::Display for Told {
 
 impl std::error::Error for Told {}
 
+/// What to do if answers take too long.
+const TOO_LATE: &str = "it does not answer in time: check the network and its load";
+
 impl Failure {
+    /// A call that was given up.
+    pub(crate) fn no_answer(what: &str) -> Self {
+        Self::Unreachable { remedy: TOO_LATE, cause: Told(what.to_owned()) }
+    }
+
     pub(crate) fn of<E>(store: &str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -126,7 +134,7 @@ impl Failure {
             SdkError::ResponseError(_) => {
                 unreachable("what answers does not answer as AWS does: check the endpoint and the proxy")
             }
-            SdkError::TimeoutError(_) => unreachable("it does not answer in time: check the network and its load"),
+            SdkError::TimeoutError(_) => unreachable(TOO_LATE),
             _ => unreachable(
                 "check the endpoint, the network, the proxy (HTTPS_PROXY, NO_PROXY) and the trusted certificates \
                  (AWS_CA_BUNDLE, SSL_CERT_FILE)",

@@ -207,10 +207,14 @@ pub enum Act {
     Instead(Value),
     /// To moto, and then the connection is cut: the answer is lost.
     Lose,
+    /// The same, and meanwhile somebody else makes this secret.
+    LoseAndMake(Value),
     /// The connection is cut at once.
     Cut,
     /// Nothing is ever answered.
     Hang,
+    /// To moto, and then nothing is ever answered.
+    Swallow,
     /// To moto, and then something else is answered.
     Spoil(u16, String),
     /// Answered here.
@@ -301,8 +305,17 @@ async fn serve(near: TcpStream, plan: Plan, seen: Arc<Mutex<Vec<Request>>>) {
                 forward(&request).await;
                 return;
             }
+            Act::LoseAndMake(secret) => {
+                forward(&request).await;
+                moto().call("secretsmanager.CreateSecret", secret).await;
+                return;
+            }
             Act::Cut => return,
             Act::Hang => std::future::pending().await,
+            Act::Swallow => {
+                forward(&request).await;
+                std::future::pending().await
+            }
             Act::Spoil(status, body) => {
                 forward(&request).await;
                 Some(render(status, &body))
