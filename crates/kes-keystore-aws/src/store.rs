@@ -203,8 +203,13 @@ impl Store {
         create.send().await.map(drop).map_err(|why| self.failure(&why))
     }
 
-    /// Deletes, and is not sent again if it may have been done: by then the name may be that of another secret.
     pub(crate) async fn remove(&self, id: &str) -> Result<(), Failure> {
+        let remove = self.secrets.delete_secret().secret_id(id).force_delete_without_recovery(true);
+        remove.send().await.map(drop).map_err(|why| self.failure(&why))
+    }
+
+    /// The same, not sent again if it may have been done: by then the name may be that of another secret.
+    async fn remove_once(&self, id: &str) -> Result<(), Failure> {
         let remove = self.secrets.delete_secret().secret_id(id).force_delete_without_recovery(true);
         let once = aws_sdk_secretsmanager::config::Builder::new().retry_classifier(Once);
         remove.customize().config_override(once).send().await.map(drop).map_err(|why| self.failure(&why))
@@ -364,7 +369,7 @@ impl KeyStore for Store {
         };
         let mut attempts = 0;
         loop {
-            let failure = match self.remove(&self.id(name)).await {
+            let failure = match self.remove_once(&self.id(name)).await {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.is("ResourceNotFoundException") => return Ok(()),
                 Err(failure) => failure,

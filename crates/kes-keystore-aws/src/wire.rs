@@ -200,7 +200,7 @@ impl Intercept for Judge {
     }
 }
 
-/// Forbids to send again what may have been done: for calls of which a second one may do harm.
+/// Leaves to the caller what is sent again: for calls of which a second one may do harm if the first was done.
 #[derive(Debug)]
 pub(crate) struct Once;
 
@@ -209,7 +209,8 @@ impl ClassifyRetry for Once {
         let failed = attempt.output_or_error().is_some_and(|outcome| outcome.is_err());
         match refusal(attempt.response()) {
             _ if !failed => RetryAction::NoActionIndicated,
-            Some((status, code)) if is_throttled(status, code.as_deref()) => RetryAction::NoActionIndicated,
+            Some((status, code)) if is_throttled(status, code.as_deref()) => RetryAction::RetryForbidden,
+            // Nothing was done: our key was refused, and may be replaced.
             Some((400..500, Some(_))) => RetryAction::NoActionIndicated,
             _ => RetryAction::RetryForbidden,
         }
