@@ -2,6 +2,7 @@
 //! are told or spoil what passes through them.
 
 pub mod alone;
+pub mod sources;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
