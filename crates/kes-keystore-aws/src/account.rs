@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kms::config::{IdentityCache, SharedInterceptor};
 use aws_smithy_runtime_api::client::retries::classifiers::SharedRetryClassifier;
 use kes_keystore::{Cause, Error, Operation};
@@ -12,6 +11,7 @@ use kes_keystore::{Cause, Error, Operation};
 use crate::config::Service;
 use crate::endpoint::{self, Endpoint};
 use crate::failure::Told;
+use crate::lack::Lack;
 use crate::session::{Identity, Session};
 use crate::wire::{Judge, Wire, retries, timeouts};
 
@@ -90,7 +90,8 @@ impl Account {
         config.push_retry_classifier(SharedRetryClassifier::new(self.judge.clone()));
         config.push_interceptor(SharedInterceptor::new(self.judge.clone()));
         if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(&endpoint.url);
+            // What is written is of its kind already: the SDK refuses to make another of it.
+            config = config.endpoint_url(&endpoint.url).use_fips(false).use_dual_stack(false);
         }
         aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
@@ -101,7 +102,8 @@ impl Account {
         config.push_retry_classifier(SharedRetryClassifier::new(self.judge.clone()));
         config.push_interceptor(SharedInterceptor::new(self.judge.clone()));
         if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(&endpoint.url);
+            // What is written is of its kind already: the SDK refuses to make another of it.
+            config = config.endpoint_url(&endpoint.url).use_fips(false).use_dual_stack(false);
         }
         aws_sdk_kms::Client::from_conf(config.build())
     }
@@ -119,7 +121,7 @@ impl Account {
                 config = config.use_fips(fips).use_dual_stack(dual_stack);
             }
             Some(endpoint) if std::env::var_os("AWS_ENDPOINT_URL_KMS").is_none() => {
-                config = config.endpoint_url(&endpoint.url);
+                config = config.endpoint_url(&endpoint.url).use_fips(false).use_dual_stack(false);
             }
             _ => {}
         }
@@ -161,19 +163,19 @@ pub(crate) fn unusable(entry: String, remedy: &'static str, source: Option<Cause
 }
 
 /// What is said when there are no credentials, or none can be had now.
-pub(crate) fn no_credentials(entry: String, why: &CredentialsError) -> Error {
-    let source = Some(Arc::new(Told::of(why)) as Cause);
+pub(crate) fn no_credentials(entry: String, why: &Lack) -> Error {
+    let source = Some(Arc::new(why.clone()) as Cause);
     match why {
-        CredentialsError::CredentialsNotLoaded(_) => {
+        Lack::Nowhere(_) => {
             let remedy = "no AWS credentials were found: write 'credentials', set AWS_ACCESS_KEY_ID and \
                           AWS_SECRET_ACCESS_KEY, or give this machine, container or service account a role";
             Error::Unauthorized { entry, remedy, source }
         }
-        CredentialsError::ProviderTimedOut(_) => {
-            let remedy = "the source of AWS credentials does not answer";
+        Lack::Away(_) => {
+            let remedy = "the source of AWS credentials does not answer, or has failed";
             Error::Unreachable { store: entry, remedy, source }
         }
-        _ => {
+        Lack::Refused(_) => {
             let remedy = "the source of AWS credentials gives none: check the role, who may assume it, the profile or the \
                           token file";
             Error::Unauthorized { entry, remedy, source }

@@ -45,6 +45,10 @@ const SPREAD: Duration = Duration::from_secs(300);
 /// How often the making of an alias is tried. It has no token: the SDK could not tell its own success from another's.
 const CREATE_ATTEMPTS: u32 = 4;
 
+/// How often it is looked whose an alias is that exists and is not known yet.
+const LOOKS: u32 = 3;
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
 /// Aliases on one page of a list.
 const PAGE: i32 = 100;
 
@@ -154,6 +158,19 @@ impl KmsEngine {
         }
     }
 
+    /// Refuses an alias that exists and is somebody else's.
+    async fn look_whose(&self, name: &KeyName) -> Result<(), Error> {
+        for attempt in 1..=LOOKS {
+            match self.kms.look_up(&self.alias(name.as_str())).await {
+                Ok(found) => return self.must_be_ours(Operation::Create, name, found.arn().unwrap_or_default()),
+                Err(failure) if failure.is("NotFoundException") => tokio::time::sleep(LOOK_PAUSE * attempt).await,
+                Err(failure) => return Err(self.error(Operation::Create, name, failure)),
+            }
+        }
+        // KMS has it and does not know it everywhere yet: it was made just now, and that was us.
+        Ok(())
+    }
+
     /// Makes an alias, once.
     pub(crate) async fn make_alias(&self, name: &str) -> Result<(), Failure> {
         let once = aws_sdk_kms::config::Builder::new().retry_config(RetryConfig::disabled());
@@ -218,7 +235,11 @@ impl KeyStore for KmsEngine {
         self.must_be_ours(Operation::Delete, name, found.arn().unwrap_or_default())?;
         let removed = self.remove_alias(name.as_str()).await;
         self.young().remove(name);
-        removed.map_err(|failure| self.error(Operation::Delete, name, failure))
+        match removed {
+            // It was there: this is the second try of one whose answer was lost.
+            Err(failure) if failure.is("NotFoundException") => Ok(()),
+            removed => removed.map_err(|failure| self.error(Operation::Delete, name, failure)),
+        }
     }
 
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error> {
@@ -262,9 +283,7 @@ impl Engine for KmsEngine {
             match &failure {
                 // Ours, if an answer was lost on the way; of two who are at it at once either may think so.
                 Failure::Refused(refusal) if refusal.is("AlreadyExistsException") && lost => {
-                    let found = self.kms.look_up(&self.alias(name.as_str())).await;
-                    let found = found.map_err(|failure| self.error(Operation::Create, name, failure))?;
-                    self.must_be_ours(Operation::Create, name, found.arn().unwrap_or_default())?;
+                    self.look_whose(name).await?;
                     break;
                 }
                 Failure::Refused(refusal) if refusal.is("AlreadyExistsException") => return Err(Error::Exists),

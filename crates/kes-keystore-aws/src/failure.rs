@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use kes_keystore::{Cause, Error};
 
 use crate::account::no_credentials;
+use crate::lack::Lack;
 use crate::wire::{THROTTLED, xml_error};
 
 /// A call that did not succeed, by what can be done about it.
@@ -71,6 +71,10 @@ impl Refusal {
 pub(crate) struct Told(String);
 
 impl Told {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = error.to_string();
         let mut cause = error.source();
@@ -93,12 +97,20 @@ impl fmt::Display for Told {
 
 impl std::error::Error for Told {}
 
+/// What to do if answers take too long.
+const TOO_LATE: &str = "it does not answer in time: check the network and its load";
+
 impl Failure {
+    /// A call that was given up.
+    pub(crate) fn no_answer(what: &str) -> Self {
+        Self::Unreachable { remedy: TOO_LATE, cause: Told(what.to_owned()) }
+    }
+
     pub(crate) fn of<E>(store: &str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        if let Some(why) = credentials_error(error) {
+        if let Some(why) = lack(error) {
             return Self::NoCredentials(no_credentials(store.to_owned(), why));
         }
         let unreachable = |remedy| Self::Unreachable { remedy, cause: Told::of(error) };
@@ -126,7 +138,7 @@ impl Failure {
             SdkError::ResponseError(_) => {
                 unreachable("what answers does not answer as AWS does: check the endpoint and the proxy")
             }
-            SdkError::TimeoutError(_) => unreachable("it does not answer in time: check the network and its load"),
+            SdkError::TimeoutError(_) => unreachable(TOO_LATE),
             _ => unreachable(
                 "check the endpoint, the network, the proxy (HTTPS_PROXY, NO_PROXY) and the trusted certificates \
                  (AWS_CA_BUNDLE, SSL_CERT_FILE)",
@@ -158,7 +170,7 @@ fn throttled(code: &str, message: String) -> Failure {
     }
 }
 
-fn credentials_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a CredentialsError> {
+fn lack<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Lack> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {

@@ -29,6 +29,7 @@ mod endpoint;
 mod engine;
 mod failure;
 mod kms;
+mod lack;
 mod seal;
 mod session;
 mod state;

@@ -5,6 +5,7 @@
 //! a source that fails then is asked again, and only credentials that have really ended are waited for.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,15 +20,18 @@ use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config;
+use crate::failure::Told;
+use crate::lack::{Lack, Watch};
 use crate::wire::{Wire, retries};
 
 /// How long before their end credentials are replaced: at most this, and at most a third of their life.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 
-/// How long to wait after a replacement that failed, while the old credentials serve.
+/// How long a source that has failed is left alone. Meanwhile its failure is the answer, or the old credentials serve on.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// How long all sources together may take.
@@ -37,9 +41,13 @@ const SEARCH: Duration = Duration::from_secs(8);
 pub(crate) struct Session {
     source: Source,
     state: Mutex<State>,
-    /// Held while a source is asked, so that many who wait ask once.
-    turn: tokio::sync::Mutex<()>,
 }
+
+/// What asking the sources has come to.
+type Outcome = Result<Credentials, Lack>;
+
+/// Where the outcome will be. Closed when it is there.
+type Answer = watch::Receiver<Option<Outcome>>;
 
 enum Source {
     Fixed(Credentials),
@@ -47,11 +55,14 @@ enum Source {
 }
 
 /// Where sources are looked for.
+#[derive(Clone)]
 struct Place {
     wire: Wire,
     region: Option<Region>,
     fips: Option<bool>,
     dual_stack: Option<bool>,
+    /// Whether the metadata service of the instance has ever answered: elsewhere than in AWS there is none.
+    instance: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -59,8 +70,18 @@ struct State {
     current: Option<Held>,
     /// The ID of the key that was in use before.
     before: Option<String>,
-    /// Do not try to replace what serves before this.
-    not_before: Option<Instant>,
+    /// Why there were none, and when.
+    failed: Option<(Instant, Lack)>,
+    /// The sources are being asked: whoever waits waits for the same answer.
+    asked: Option<Answer>,
+}
+
+impl State {
+    /// Those in use, if they have not ended.
+    fn serving(&self) -> Option<&Held> {
+        let alive = |held: &&Held| held.credentials.expiry().is_none_or(|end| SystemTime::now() < end);
+        self.current.as_ref().filter(alive)
+    }
 }
 
 #[derive(Clone)]
@@ -69,6 +90,12 @@ struct Held {
     since: Instant,
     /// When to look for others; none for those that do not end.
     replace_at: Option<SystemTime>,
+}
+
+impl Held {
+    fn is_due(&self) -> bool {
+        self.replace_at.is_some_and(|time| time <= SystemTime::now())
+    }
 }
 
 impl Session {
@@ -85,11 +112,12 @@ impl Session {
             region: settings.region().cloned(),
             fips: settings.use_fips(),
             dual_stack: settings.use_dual_stack(),
+            instance: Arc::default(),
         })))
     }
 
     fn new(source: Source) -> Arc<Self> {
-        Arc::new(Self { source, state: Mutex::default(), turn: tokio::sync::Mutex::default() })
+        Arc::new(Self { source, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,51 +125,55 @@ impl Session {
     }
 
     /// Credentials that are good now.
-    pub(crate) async fn credentials(self: &Arc<Self>) -> Result<Credentials, CredentialsError> {
-        if let Source::Fixed(fixed) = &self.source {
-            return Ok(fixed.clone());
-        }
-        if let Some(held) = self.serving() {
-            if held.replace_at.is_some_and(|time| time <= SystemTime::now()) {
-                self.replace_in_background();
+    pub(crate) async fn credentials(self: &Arc<Self>) -> Outcome {
+        let place = match &self.source {
+            Source::Fixed(fixed) => return Ok(fixed.clone()),
+            Source::Found(place) => place,
+        };
+        let held = self.state().serving().cloned();
+        if let Some(held) = held {
+            if held.is_due() {
+                // In the background; if it fails, these serve on.
+                let _ = self.ask(place);
             }
             return Ok(held.credentials);
         }
-        let _turn = self.turn.lock().await;
-        match self.serving() {
-            Some(held) => Ok(held.credentials),
-            None => self.load().await,
-        }
+        let mut answer = self.ask(place)?;
+        let outcome = answer.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        outcome.unwrap_or_else(|| Err(Lack::away("the sources were not asked to the end")))
     }
 
-    /// Those in use, if they have not ended.
-    fn serving(&self) -> Option<Held> {
-        let held = self.state().current.clone()?;
-        held.credentials.expiry().is_none_or(|end| SystemTime::now() < end).then_some(held)
-    }
-
-    fn replace_in_background(self: &Arc<Self>) {
-        if self.state().not_before.is_some_and(|time| Instant::now() < time) {
-            return;
+    /// Asks the sources, or joins who does. In a task of its own: who waits may be cut off, and the next one still gets what
+    /// a slow source has to give.
+    fn ask(self: &Arc<Self>, place: &Place) -> Result<Answer, Lack> {
+        let mut state = self.state();
+        if let Some(held) = state.serving().filter(|held| !held.is_due()) {
+            return Ok(watch::channel(Some(Ok(held.credentials.clone()))).1);
         }
-        let session = Arc::clone(self);
+        if let Some(asked) = state.asked.as_ref().filter(|asked| asked.has_changed().is_ok()) {
+            return Ok(asked.clone());
+        }
+        if let Some((_, why)) = state.failed.as_ref().filter(|(when, _)| when.elapsed() < RETRY) {
+            return Err(why.clone());
+        }
+        let (teller, answer) = watch::channel(None);
+        state.asked = Some(answer.clone());
+        let (session, place) = (Arc::clone(self), place.clone());
         tokio::spawn(async move {
-            let Ok(_turn) = session.turn.try_lock() else { return };
-            let due = |held: &Held| held.replace_at.is_some_and(|time| time <= SystemTime::now());
-            if session.serving().as_ref().is_none_or(due) && session.load().await.is_err() {
-                session.state().not_before = Some(Instant::now() + RETRY);
-            }
+            let outcome = place.search().await;
+            session.keep(&outcome);
+            teller.send_replace(Some(outcome));
         });
+        Ok(answer)
     }
 
-    /// Asks the sources. Whoever calls has the turn.
-    async fn load(&self) -> Result<Credentials, CredentialsError> {
-        let credentials = match &self.source {
-            Source::Fixed(fixed) => return Ok(fixed.clone()),
-            Source::Found(place) => {
-                let chain = place.chain();
-                let found = tokio::time::timeout(SEARCH, chain.provide_credentials()).await;
-                found.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(SEARCH)))?
+    fn keep(&self, outcome: &Outcome) {
+        let mut state = self.state();
+        let credentials = match outcome {
+            Ok(credentials) => credentials.clone(),
+            Err(why) => {
+                state.failed = Some((Instant::now(), why.clone()));
+                return;
             }
         };
         let now = SystemTime::now();
@@ -149,13 +181,11 @@ impl Session {
             let life = end.duration_since(now).unwrap_or_default();
             end - AHEAD.min(life / 3)
         });
-        let mut state = self.state();
         if let Some(held) = &state.current {
             state.before = Some(held.credentials.access_key_id().to_owned());
         }
-        state.current = Some(Held { credentials: credentials.clone(), since: Instant::now(), replace_at });
-        state.not_before = None;
-        Ok(credentials)
+        state.current = Some(Held { credentials, since: Instant::now(), replace_at });
+        state.failed = None;
     }
 
     /// Told that AWS has refused the key: whether the next call has another one. The source is asked again, unless it has
@@ -194,13 +224,28 @@ impl ProvideCredentials for Identity {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.0.credentials())
+        let found = async { self.0.credentials().await.map_err(CredentialsError::provider_error) };
+        future::ProvideCredentials::new(found)
     }
 }
 
 impl Place {
+    async fn search(&self) -> Outcome {
+        let (others, instance) = (Watch::default(), Watch::default());
+        let chain = self.chain(&others, &instance);
+        let found = tokio::time::timeout(SEARCH, chain.provide_credentials()).await;
+        self.instance.fetch_or(instance.has_answered(), Ordering::Relaxed);
+        found.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(SEARCH))).map_err(|why| match why {
+            CredentialsError::CredentialsNotLoaded(_) if !self.instance.load(Ordering::Relaxed) => Lack::nowhere(&why),
+            CredentialsError::ProviderTimedOut(_) => Lack::away(&why.to_string()),
+            _ if others.is_away() || instance.is_away() => Lack::away(&Told::of(&why).to_string()),
+            CredentialsError::CredentialsNotLoaded(_) => Lack::nowhere(&why),
+            _ => Lack::refused(&why),
+        })
+    }
+
     /// Made anew each time: files and tokens are read again.
-    fn chain(&self) -> CredentialsProviderChain {
+    fn chain(&self, others: &Watch, instance: &Watch) -> CredentialsProviderChain {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_timeout(SEARCH).build();
         let common = ProviderConfig::without_region()
@@ -209,13 +254,14 @@ impl Place {
             .with_use_dual_stack(self.dual_stack)
             .with_retry_config(retries())
             .with_timeout_config(timeouts);
-        let outside = common.clone().with_http_client(self.wire.outside.clone());
-        let local = common.with_http_client(self.wire.local.clone());
+        let outside = common.clone().with_http_client(others.over(&self.wire.outside));
+        let local = common.clone().with_http_client(others.over(&self.wire.local));
+        let instance = common.with_http_client(instance.over(&self.wire.local));
         CredentialsProviderChain::first_try("environment", Environment)
             .or_else("web identity", WebIdentityTokenCredentialsProvider::builder().configure(&outside).build())
             .or_else("profile", ProfileFileCredentialsProvider::builder().configure(&outside).build())
             .or_else("container", EcsCredentialsProvider::builder().configure(&local).build())
-            .or_else("instance", ImdsCredentialsProvider::builder().configure(&local).build())
+            .or_else("instance", ImdsCredentialsProvider::builder().configure(&instance).build())
     }
 }
 

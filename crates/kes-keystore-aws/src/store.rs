@@ -21,7 +21,7 @@ use crate::account::{Account, unusable};
 use crate::config::Config;
 use crate::failure::{Failure, Refusal};
 use crate::state::{self, Fault};
-use crate::wire::KEY_REFUSED;
+use crate::wire::{self, KEY_REFUSED, Once};
 
 /// Longest value of a secret, in bytes.
 const MAX_VALUE_LEN: usize = 64 << 10;
@@ -36,9 +36,13 @@ const DEFAULT_KEY: &str = "alias/aws/secretsmanager";
 const MAX_SECRET_NAME: usize = 512;
 const MAX_ENTRY_NAME: usize = 91;
 
-/// How long a name may take to be free after its secret was deleted, and how often that is looked at.
-const REUSE: Duration = Duration::from_secs(9);
+/// How long a create is tried: as long as the deadline of a write leaves time to look at what has come of it. A name whose
+/// secret was deleted may take as long to be free.
+const CREATE: Duration = Duration::from_secs(9);
+
+/// How often it is looked whether a name is free, and when it is asked whether it ever will be.
 const REUSE_PAUSE: Duration = Duration::from_millis(300);
+const REUSE_DOUBT: u32 = 3;
 
 /// Names on one page of a list: as many as AWS gives.
 const PAGE: i32 = 100;
@@ -57,8 +61,32 @@ pub struct Store {
 /// Whose a secret is.
 enum Owner {
     Nobody,
-    Ours,
+    Ours(Mark),
     Others,
+}
+
+/// By what a secret is told from a later one of the same name. What stands in for AWS may give both the same ARN.
+struct Mark {
+    arn: Option<String>,
+    version: Option<String>,
+}
+
+impl Mark {
+    fn read(found: GetSecretValueOutput) -> Self {
+        Self { arn: found.arn, version: found.version_id }
+    }
+
+    fn described(secret: DescribeSecretOutput) -> Self {
+        let versions = secret.version_ids_to_stages.unwrap_or_default();
+        let is_current = |stages: &Vec<String>| stages.iter().any(|stage| stage == "AWSCURRENT");
+        let current = versions.into_iter().find(|(_, stages)| is_current(stages));
+        Self { arn: secret.arn, version: current.map(|(version, _)| version) }
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        let same = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
+        same(&self.arn, &other.arn) && same(&self.version, &other.version)
+    }
 }
 
 impl Store {
@@ -180,6 +208,13 @@ impl Store {
         remove.send().await.map(drop).map_err(|why| self.failure(&why))
     }
 
+    /// The same, not sent again if it may have been done: by then the name may be that of another secret.
+    async fn remove_once(&self, id: &str) -> Result<(), Failure> {
+        let remove = self.secrets.delete_secret().secret_id(id).force_delete_without_recovery(true);
+        let once = aws_sdk_secretsmanager::config::Builder::new().retry_classifier(Once);
+        remove.customize().config_override(once).send().await.map(drop).map_err(|why| self.failure(&why))
+    }
+
     /// A page of the secrets whose names begin with ours and this.
     pub(crate) async fn page(&self, prefix: &str, token: Option<String>) -> Result<ListSecretsOutput, Failure> {
         let begin = format!("{}{prefix}", self.prefix);
@@ -189,6 +224,11 @@ impl Store {
             list = list.filters(Filter::builder().key(FilterNameStringType::Name).values(begin).build());
         }
         list.send().await.map_err(|why| self.failure(&why))
+    }
+
+    /// Whether somebody has scheduled a secret for deletion: what we delete is gone at once but for its name.
+    async fn is_scheduled(&self, id: &str) -> bool {
+        self.describe_secret(id).await.is_ok_and(|secret| secret.deleted_date().is_some())
     }
 
     /// What a create has come to that was not plainly accepted. Its answer may have been lost, and it be what is there.
@@ -212,7 +252,7 @@ impl Store {
     async fn owner(&self, name: &KeyName) -> Result<Owner, Error> {
         if self.tags.is_empty() {
             match self.read(&self.id(name)).await {
-                Ok(found) if holds_a_key(&found) => return Ok(Owner::Ours),
+                Ok(found) if holds_a_key(&found) => return Ok(Owner::Ours(Mark::read(found))),
                 Err(failure) if failure.is("ResourceNotFoundException") => return Ok(Owner::Nobody),
                 // Unreadable, or scheduled for deletion: its description tells.
                 Ok(_) | Err(Failure::Refused(_)) => {}
@@ -220,7 +260,7 @@ impl Store {
             }
         }
         match self.describe_secret(&self.id(name)).await {
-            Ok(secret) if self.is_ours(&secret) => Ok(Owner::Ours),
+            Ok(secret) if self.is_ours(&secret) => Ok(Owner::Ours(Mark::described(secret))),
             Ok(_) => Ok(Owner::Others),
             Err(failure) if failure.is("ResourceNotFoundException") => Ok(Owner::Nobody),
             Err(failure) => Err(self.refused(Operation::Delete, name, failure).await),
@@ -282,18 +322,21 @@ impl KeyStore for Store {
         }
         let id = self.id(name);
         let token = crate::token(&self.entry(name), Operation::Create)?;
-        let started = Instant::now();
-        loop {
-            let failure = match self.write(&id, value, &token).await {
-                Ok(()) => return Ok(()),
+        let deadline = Instant::now() + CREATE;
+        for attempt in 1.. {
+            let written = tokio::time::timeout_at(deadline, self.write(&id, value, &token)).await;
+            let failure = match written.unwrap_or_else(|_| Err(Failure::no_answer("a create was not answered"))) {
+                Ok(()) => break,
                 Err(failure) => failure,
             };
             let waits = matches!(&failure, Failure::Refused(refusal) if is_being_deleted(refusal));
-            if !waits || started.elapsed() > REUSE {
+            let in_vain = attempt == REUSE_DOUBT && waits && self.is_scheduled(&id).await;
+            if !waits || in_vain || Instant::now() + REUSE_PAUSE >= deadline {
                 return self.settle(name, &token, failure).await;
             }
             tokio::time::sleep(REUSE_PAUSE).await;
         }
+        Ok(())
     }
 
     async fn get(&self, name: &KeyName) -> Result<Value, Error> {
@@ -319,15 +362,27 @@ impl KeyStore for Store {
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), Error> {
-        match self.owner(name).await? {
+        let ours = match self.owner(name).await? {
             Owner::Nobody => return Ok(()),
             Owner::Others => return Err(self.foreign(name)),
-            Owner::Ours => {}
-        }
-        match self.remove(&self.id(name)).await {
-            Ok(()) => Ok(()),
-            Err(failure) if failure.is("ResourceNotFoundException") => Ok(()),
-            Err(failure) => Err(self.refused(Operation::Delete, name, failure).await),
+            Owner::Ours(mark) => mark,
+        };
+        let mut attempts = 0;
+        loop {
+            let failure = match self.remove_once(&self.id(name)).await {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.is("ResourceNotFoundException") => return Ok(()),
+                Err(failure) => failure,
+            };
+            attempts += 1;
+            let pause = wire::pause(attempts).filter(|_| matches!(failure, Failure::Unreachable { .. }));
+            let Some(pause) = pause else { return Err(self.refused(Operation::Delete, name, failure).await) };
+            tokio::time::sleep(pause).await;
+            // It may be done: what is there now may be a key that another server has made since.
+            match self.owner(name).await? {
+                Owner::Ours(mark) if mark.is_of(&ours) => {}
+                _ => return Ok(()),
+            }
         }
     }
 

@@ -200,6 +200,32 @@ impl Intercept for Judge {
     }
 }
 
+/// Leaves to the caller what is sent again: for calls of which a second one may do harm if the first was done.
+#[derive(Debug)]
+pub(crate) struct Once;
+
+impl ClassifyRetry for Once {
+    fn classify_retry(&self, attempt: &InterceptorContext) -> RetryAction {
+        let failed = attempt.output_or_error().is_some_and(|outcome| outcome.is_err());
+        match refusal(attempt.response()) {
+            _ if !failed => RetryAction::NoActionIndicated,
+            Some((status, code)) if is_throttled(status, code.as_deref()) => RetryAction::RetryForbidden,
+            // Nothing was done: our key was refused, and may be replaced.
+            Some((400..500, Some(_))) => RetryAction::NoActionIndicated,
+            _ => RetryAction::RetryForbidden,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "once"
+    }
+}
+
+/// How long to wait after this many attempts of what [`Once`] leaves to us; none if they were enough.
+pub(crate) fn pause(attempts: u32) -> Option<Duration> {
+    (attempts < ATTEMPTS).then(|| (FIRST_PAUSE * 2_u32.pow(attempts)).min(LONGEST_PAUSE))
+}
+
 /// The code of an answer that is an error, without the namespace before it and the address behind it.
 fn error_code(response: &HttpResponse) -> Option<String> {
     let json = || {

@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime};
 use kes_keystore::{Error, ErrorKind, KeyStore};
 use kes_keystore_aws::{Config, Service, Store, connect};
 use serde_json::json;
-use support::alone::{World, alone};
+use support::alone::alone;
+use support::sources::{at, document, in_an_hour, metadata, world};
 use support::{Act, Front, REGION, Request, chain, fixed, fresh, name};
-use time::OffsetDateTime;
 
 /// The API as one that knows one key and token.
 async fn api(id: &'static str, token: Option<&'static str>) -> Arc<Front> {
@@ -39,25 +39,6 @@ async fn works() {
     assert_eq!(store.notices(), Vec::<String>::new());
     store.create(&name("a"), b"value").await.unwrap();
     assert_eq!(store.get(&name("a")).await.unwrap().expose(), b"value");
-}
-
-fn world(api: &Arc<Front>) -> World {
-    World::default().with(api).set("TEST_ENDPOINT", api.url())
-}
-
-/// As the metadata services write times.
-fn at(time: SystemTime) -> String {
-    OffsetDateTime::from(time).format(&time::format_description::well_known::Rfc3339).unwrap()
-}
-
-fn in_an_hour() -> String {
-    at(SystemTime::now() + Duration::from_secs(3600))
-}
-
-/// Credentials as containers get them.
-fn document(id: &str, end: &str) -> Act {
-    let body = json!({ "AccessKeyId": id, "SecretAccessKey": "s", "Token": "t", "Expiration": end, "RoleArn": "r" });
-    Act::Answer(200, body.to_string())
 }
 
 /// Credentials as STS gives them.
@@ -292,32 +273,8 @@ fn by_the_identity_of_an_eks_pod() {
     );
 }
 
-/// Instance metadata of version 2: nothing without a token of its own.
 async fn instance(id: &'static str) -> Arc<Front> {
-    Front::start(move |request| {
-        let path = request.line.split(' ').nth(1).unwrap_or_default();
-        if request.line.starts_with("PUT /latest/api/token ") {
-            return Act::Answer(200, "metadata-token".to_owned());
-        }
-        if request.header("x-aws-ec2-metadata-token") != Some("metadata-token") {
-            return Act::Answer(401, String::new());
-        }
-        match path.trim_end_matches('/') {
-            "/latest/meta-data/iam/security-credentials" | "/latest/meta-data/iam/security-credentials-extended" => {
-                Act::Answer(200, "kes-role".to_owned())
-            }
-            path if path.ends_with("/kes-role") => {
-                let body = json!({
-                    "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": id, "SecretAccessKey": "s", "Token": "t",
-                    "AccountId": "123456789012", "LastUpdated": at(SystemTime::now()), "Expiration": in_an_hour(),
-                });
-                Act::Answer(200, body.to_string())
-            }
-            "/latest/meta-data/placement/region" => Act::Answer(200, REGION.to_owned()),
-            _ => Act::Answer(404, String::new()),
-        }
-    })
-    .await
+    Front::start(move |request| metadata(request, id, &in_an_hour())).await
 }
 
 #[test]

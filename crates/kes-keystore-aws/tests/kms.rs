@@ -347,3 +347,33 @@ async fn an_alias_that_is_not_known_everywhere_yet_is_no_missing_key() {
     engine.describe_key(&name("young")).await.unwrap();
     assert_eq!(engine.generate(&name("never"), b"").await.map(drop).unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto: peers/peers.sh install moto"]
+async fn a_lost_answer_is_neither_a_missing_key_nor_one_that_exists() {
+    let (arn, prefix) = (moto().kms_key().await, prefix());
+    // The first making and the first deleting of 'lost' are not answered, and its alias is not known for two looks.
+    let (made, deleted, looks) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(2));
+    let plan = move |request: &Request| {
+        let body = request.json();
+        let about = |field: &str| body[field].as_str().is_some_and(|alias| alias.ends_with("/lost"));
+        let left = |left: &AtomicUsize| {
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        };
+        match request.action() {
+            "CreateAlias" if about("AliasName") && left(&made) => Act::Lose,
+            "DeleteAlias" if about("AliasName") && left(&deleted) => Act::Lose,
+            "DescribeKey" if about("KeyId") && left(&looks) => {
+                Act::error(400, "NotFoundException", "Alias is not found.")
+            }
+            _ => Act::Pass,
+        }
+    };
+    let front = Front::start(plan).await;
+    let engine = engine(&front.url(), &arn, &prefix, None).await.unwrap();
+    engine.create_key(&name("lost")).await.unwrap();
+    engine.generate(&name("lost"), b"").await.unwrap();
+    engine.delete(&name("lost")).await.unwrap();
+    assert_eq!(front.count("DeleteAlias"), 2 + 2, "two for the check at the start");
+    assert_eq!(engine.delete(&name("lost")).await.unwrap_err().kind(), ErrorKind::NotFound);
+}

@@ -283,3 +283,26 @@ fn the_usual_variables_choose_endpoints_and_region() {
     );
     assert_eq!(asked.lock().unwrap().as_slice(), ["kms-fips.eu-central-1.amazonaws.com:443"]);
 }
+
+#[test]
+#[ignore = "needs moto: peers/peers.sh install moto"]
+fn kinds_of_endpoints_do_not_count_where_an_endpoint_is_written() {
+    alone(
+        "kinds_of_endpoints_do_not_count_where_an_endpoint_is_written",
+        async |_| {
+            let world = World::default().set("TEST_ENDPOINT", support::moto().url());
+            world.set("AWS_USE_FIPS_ENDPOINT", "true").set("AWS_USE_DUALSTACK_ENDPOINT", "true")
+        },
+        async || {
+            let service = || at(&std::env::var("TEST_ENDPOINT").unwrap(), Some(REGION));
+            works(service()).await;
+            // KMS beside it, and KMS itself, are reached as well: they say that there is no such key.
+            let kmskey = Some("alias/none".to_owned());
+            let error = connect(Config { service: service(), kmskey, ..Config::default() }).await.err().unwrap();
+            assert!(error.to_string().contains("does not exist"), "{}", chain(&error));
+            let seal = connect_seal(SealConfig { service: service(), key: "alias/none".into() }).await.unwrap();
+            let error = seal.wrap("label", &SealKey::generate().unwrap()).await.unwrap_err();
+            assert!(error.to_string().contains("does not exist"), "{}", chain(&error));
+        },
+    );
+}

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kes_keystore::{ErrorKind, KeyStore};
+use kes_crypto::{KeyType, KeyVersion};
+use kes_keystore::{Cache, ErrorKind, KeyStore, cache};
 use kes_keystore_aws::{Config, Store, connect};
 use serde_json::{Value, json};
 use support::{Act, Front, Request, chain, config, fresh, moto, name};
@@ -174,6 +175,89 @@ async fn a_secret_that_is_scheduled_for_deletion_is_said_to_be() {
     assert!(store.list("", None, 9).await.unwrap().names.is_empty());
     moto().call("secretsmanager.RestoreSecret", json!({ "SecretId": id })).await;
     assert_eq!(store.get(&name("a")).await.unwrap().expose(), RECORD.as_bytes());
+}
+
+/// Does to the first request of this action about the key `a` what is said, and lets all else pass.
+fn first(action: &'static str, act: Act) -> impl Fn(&Request) -> Act + Send + Sync {
+    let left = AtomicUsize::new(1);
+    move |request| {
+        let body = request.json();
+        let about = ["Name", "SecretId"].iter().filter_map(|field| body[field].as_str()).any(|id| id.ends_with("/a"));
+        match request.action() == action && about && left.swap(0, Ordering::Relaxed) == 1 {
+            true => act.clone(),
+            false => Act::Pass,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto: peers/peers.sh install moto"]
+async fn a_delete_whose_answer_is_lost_does_not_take_the_next_key_of_that_name() {
+    for tags in [BTreeMap::new(), BTreeMap::from([("made-by".to_owned(), "kes".to_owned())])] {
+        let prefix = fresh("remade");
+        let named: Vec<_> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        let secret = json!({ "Name": format!("{prefix}a"), "SecretString": RECORD, "Tags": named });
+        let front = Front::start(first("DeleteSecret", Act::LoseAndMake(secret))).await;
+        let store = connect(Config { tags, ..config(&front.url(), &prefix) }).await.unwrap();
+        store.create(&name("a"), RECORD.as_bytes()).await.unwrap();
+        store.delete(&name("a")).await.unwrap();
+        assert_eq!(store.get(&name("a")).await.unwrap().expose(), RECORD.as_bytes(), "it is another server's");
+        store.delete(&name("a")).await.unwrap();
+        assert_eq!(store.get(&name("a")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto: peers/peers.sh install moto"]
+async fn a_delete_is_sent_again_while_the_key_is_there() {
+    let faults = [
+        Act::Cut,
+        Act::Lose,
+        Act::error(500, "InternalServiceError", "An error occurred on the server side."),
+        Act::error(400, "ThrottlingException", "Rate exceeded"),
+        Act::Answer(200, "garbage".into()),
+    ];
+    for fault in faults {
+        let what = format!("{fault:?}");
+        let (store, _) = behind(&fresh("again"), first("DeleteSecret", fault)).await;
+        store.create(&name("a"), RECORD.as_bytes()).await.unwrap();
+        store.delete(&name("a")).await.unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
+        assert_eq!(store.get(&name("a")).await.unwrap_err().kind(), ErrorKind::NotFound, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto: peers/peers.sh install moto"]
+async fn a_create_that_works_and_is_never_answered_has_succeeded_within_the_deadline() {
+    let plan = |request: &Request| {
+        let ours = request.action() == "CreateSecret" && request.json()["Name"].as_str().unwrap().ends_with("/a");
+        if ours { Act::Swallow } else { Act::Pass }
+    };
+    let (store, _) = behind(&fresh("swallowed"), plan).await;
+    let keys = Cache::new(Arc::new(store), cache::Settings::default());
+    let key = KeyVersion::generate(KeyType::Aes256, time::OffsetDateTime::UNIX_EPOCH, "").unwrap();
+    keys.create(&name("a"), key).await.unwrap();
+    keys.get(&name("a")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto: peers/peers.sh install moto"]
+async fn what_somebody_has_scheduled_for_deletion_is_not_waited_for() {
+    let prefix = fresh("of-somebody");
+    // AWS answers so whether the name will be free in a moment or in a month.
+    let plan = |request: &Request| match (request.action(), request.json()["Name"].as_str()) {
+        ("CreateSecret", Some(id)) if id.ends_with("/a") => Act::error(400, "InvalidRequestException", SCHEDULED),
+        _ => Act::Pass,
+    };
+    let (store, front) = behind(&prefix, plan).await;
+    let id = format!("{prefix}a");
+    put(&id, RECORD, json!({})).await;
+    moto().call("secretsmanager.DeleteSecret", json!({ "SecretId": id, "RecoveryWindowInDays": 7 })).await;
+    let before = front.count("CreateSecret");
+    let error = store.create(&name("a"), b"x").await.unwrap_err();
+    assert!(error.to_string().contains("restore-secret"), "{error}");
+    let calls = front.count("CreateSecret") - before;
+    assert!(calls <= 4, "{calls}");
 }
 
 const SCHEDULED: &str =

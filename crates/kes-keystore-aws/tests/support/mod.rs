@@ -2,6 +2,7 @@
 //! are told or spoil what passes through them.
 
 pub mod alone;
+pub mod sources;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,7 @@ use kes_keystore_aws::{Config, Credentials, Secret, Service};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub const REGION: &str = "eu-central-1";
@@ -207,10 +209,16 @@ pub enum Act {
     Instead(Value),
     /// To moto, and then the connection is cut: the answer is lost.
     Lose,
+    /// The same, and meanwhile somebody else makes this secret.
+    LoseAndMake(Value),
     /// The connection is cut at once.
     Cut,
     /// Nothing is ever answered.
     Hang,
+    /// Answered once there is a permit.
+    Gate(Arc<Semaphore>, u16, String),
+    /// To moto, and then nothing is ever answered.
+    Swallow,
     /// To moto, and then something else is answered.
     Spoil(u16, String),
     /// Answered here.
@@ -244,8 +252,12 @@ pub struct Front {
 
 impl Front {
     pub async fn start(plan: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Arc<Self> {
-        let front =
-            Arc::new(Self { port: free_port(), plan: Arc::new(plan), open: Mutex::default(), seen: Arc::default() });
+        Self::start_at(free_port(), plan).await
+    }
+
+    /// At a port that the environment of this process names already.
+    pub async fn start_at(port: u16, plan: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Arc<Self> {
+        let front = Arc::new(Self { port, plan: Arc::new(plan), open: Mutex::default(), seen: Arc::default() });
         front.mend().await;
         front
     }
@@ -301,8 +313,21 @@ async fn serve(near: TcpStream, plan: Plan, seen: Arc<Mutex<Vec<Request>>>) {
                 forward(&request).await;
                 return;
             }
+            Act::LoseAndMake(secret) => {
+                forward(&request).await;
+                moto().call("secretsmanager.CreateSecret", secret).await;
+                return;
+            }
             Act::Cut => return,
             Act::Hang => std::future::pending().await,
+            Act::Gate(gate, status, body) => {
+                gate.acquire().await.expect("it is never closed").forget();
+                Some(render(status, &body))
+            }
+            Act::Swallow => {
+                forward(&request).await;
+                std::future::pending().await
+            }
             Act::Spoil(status, body) => {
                 forward(&request).await;
                 Some(render(status, &body))
