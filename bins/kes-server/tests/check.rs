@@ -261,7 +261,9 @@ fn what_passes_the_check_starts() {
     for path in suite() {
         let name = path.file_name().unwrap().to_str().unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        let variables = environment(&text);
+        let mut variables = environment(&text);
+        // No store elsewhere answers, and nobody is asked.
+        variables.push(("HTTPS_PROXY".to_owned(), "http://127.0.0.1:1".to_owned()));
         let lookup = variables.clone();
         let file = File::from_text(name, text.as_str());
         let file = file

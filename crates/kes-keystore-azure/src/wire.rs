@@ -190,7 +190,9 @@ impl Wire {
                 Err(none) => (rules.repeats || none.is_unsent(), None),
             };
             let wait = asked.unwrap_or_else(|| part_of(pause));
-            if !again || attempt == ATTEMPTS || started.elapsed() + wait > PATIENCE {
+            // Who asks whether it is there wants to know now, and asks again.
+            let attempts = if rules.any { 2 } else { ATTEMPTS };
+            if !again || attempt == attempts || started.elapsed() + wait > PATIENCE {
                 return outcome;
             }
             tokio::time::sleep(wait).await;

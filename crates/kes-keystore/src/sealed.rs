@@ -4,9 +4,9 @@
 //! directory that was copied nor a cloud's secret store needs to be trusted. `docs/sealed-store.md` describes every
 //! byte; this module is where they are made.
 //!
-//! * Each value is an entry under the name of its key, in a box under the store's **root key** ([`entry`]).
-//! * The root key is wrapped once for each **slot**: a passphrase, a key, a recovery key, a key held [elsewhere]
-//!   (crate::Seal). Any slot opens the store. All slots stand in one entry, the **slot table** ([`table`]).
+//! * Each value is an entry under the name of its key, in a box under the store's **root key** (`entry`).
+//! * The root key is wrapped once for each **slot**: a passphrase, a key, a recovery key, a key held
+//!   [elsewhere](crate::Seal). Any slot opens the store. All slots stand in one entry, the **slot table** (`table`).
 //! * [`Store`] is the decorator that a server uses. [`Unlocked`] is the same store for those who change slots or move
 //!   entries into the seal and out of it; every one of its calls can be killed at any instant and made again.
 //!
@@ -33,7 +33,7 @@
 //!
 //! Why shaped so: a root key of its own, so that a passphrase can be changed without touching a key, and several slots
 //! can open one store. Changes in place need a store that can [replace](crate::InPlace) a value; for others there is a
-//! detour over a journal ([`swap`]).
+//! detour over a journal (`swap`).
 
 pub mod backup;
 mod entry;

@@ -111,25 +111,26 @@ fn look(report: &mut Report, file: &Inspection, store: &Store) {
     let looked = runtime.block_on(async {
         tokio::time::timeout(DEADLINE, async {
             let Some(look) = store.look().await? else { return Ok(None) };
-            let answered = look.store.status().await;
-            let seen = (look.is_to_be_sealed, look.store.notices());
+            let silence = look.store.status().await.err();
+            let seen = (look.is_to_be_sealed, look.store.notices(), silence);
             look.store.close().await;
-            answered.map(|_| Some(seen)).map_err(|error| {
-                let text = format!("the key store does not answer: {error}");
-                file.refuse(key, text, "look into the key store's own log")
-            })
+            Ok::<_, kes_config::Error>(Some(seen))
         })
         .await
     });
     // A file system that hangs must not hold the report.
     runtime.shutdown_background();
     match (looked, store.backend()) {
-        (Ok(Ok(Some((is_to_be_sealed, notices)))), backend) => {
+        (Ok(Ok(Some((is_to_be_sealed, notices, silence)))), backend) => {
             if is_to_be_sealed {
                 let text = "the key store is not sealed yet: the server seals it when it starts";
                 report.note(file.place("keystore.seal"), text, "");
             }
-            notices.into_iter().for_each(|notice| report.warn(file.place("keystore"), notice, ""));
+            match silence {
+                // The notices say no more than that.
+                Some(error) => silent(report, file, key, &error),
+                None => notices.into_iter().for_each(|notice| report.warn(file.place("keystore"), notice, "")),
+            }
             if let Backend::Fs(fs) = backend
                 && !is_writable(&fs.path)
             {
@@ -144,6 +145,20 @@ fn look(report: &mut Report, file: &Inspection, store: &Store) {
             let text = format!("the key store did not answer within {} seconds", DEADLINE.as_secs());
             report.error(&file.refuse(key, text, "is it reachable from this machine?"));
         }
+    }
+}
+
+/// A store that was opened, as one that was there before, and does not answer now.
+fn silent(report: &mut Report, file: &Inspection, key: &str, error: &kes_keystore::Error) {
+    let text = format!("the key store does not answer: {error}");
+    if file.sections.keys.is_empty() {
+        report.warn(file.place(key), text, "a server starts with it, and serves keys when it answers");
+    } else {
+        report.error(&file.refuse(
+            key,
+            text,
+            "the server makes the keys of 'keys' when it starts: it cannot do without it",
+        ));
     }
 }
 

@@ -191,7 +191,7 @@ const AZURE: &str = "keystore:
     keyvault:
       endpoint: https://kes-example.vault.azure.net # CHANGE
       # names: map # secrets have no `_` in their names: map them reversibly; strict refuses such keys
-      # The identity needs Get, List, Set and Delete on secrets (role Key Vault Secrets Officer).
+      # The identity needs Get, List, Set, Delete and Purge on secrets (role Key Vault Secrets Officer): docs/azure.md.
       # managed_identity:
       #   client_id: ${AZURE_CLIENT_ID}
       # credentials:
