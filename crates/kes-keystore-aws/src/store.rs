@@ -14,7 +14,7 @@ use aws_sdk_secretsmanager::operation::list_secrets::ListSecretsOutput;
 use aws_sdk_secretsmanager::primitives::Blob;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use kes_crypto::KeyVersion;
-use kes_keystore::{Cause, Error, Kept, KeyName, KeyStore, Operation, Page, Promises, Status, Value};
+use kes_keystore::{Cause, Error, Kept, KeyName, KeyStore, Listings, Operation, Page, Promises, Status, Value};
 use tokio::time::Instant;
 
 use crate::account::{Account, unusable};
@@ -56,6 +56,7 @@ pub struct Store {
     pub(crate) prefix: String,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) notices: Vec<String>,
+    listings: Listings,
 }
 
 /// Whose a secret is.
@@ -97,7 +98,8 @@ impl Store {
         let account = Account::open(service, "secretsmanager", LABEL, &keys).await?;
         let secrets = account.secrets_manager();
         let kms = account.kms_beside();
-        let mut store = Self { account, secrets, kms, kmskey, prefix, tags, notices: Vec::new() };
+        let mut store =
+            Self { account, secrets, kms, kmskey, prefix, tags, notices: Vec::new(), listings: Listings::default() };
         store.check_names()?;
         store.status().await?;
         store.notices = crate::check::key_of(&store).await?;
@@ -317,6 +319,7 @@ impl KeyStore for Store {
     }
 
     async fn create(&self, name: &KeyName, value: &[u8]) -> Result<(), Error> {
+        self.listings.clear();
         if value.len() > MAX_VALUE_LEN {
             return Err(Error::TooLarge { entry: self.entry(name), len: value.len(), limit: MAX_VALUE_LEN });
         }
@@ -362,6 +365,7 @@ impl KeyStore for Store {
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), Error> {
+        self.listings.clear();
         let ours = match self.owner(name).await? {
             Owner::Nobody => return Ok(()),
             Owner::Others => return Err(self.foreign(name)),
@@ -387,6 +391,9 @@ impl KeyStore for Store {
     }
 
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error> {
+        if let Some(page) = self.listings.resume(prefix, from, limit) {
+            return Ok(page);
+        }
         let mut names = Vec::new();
         let mut token: Option<String> = None;
         loop {
@@ -400,7 +407,7 @@ impl KeyStore for Store {
             }
             let next = page.next_token.filter(|next| !next.is_empty());
             if next.is_none() || next == token {
-                return Ok(Page::select(names, prefix, from, limit));
+                return Ok(self.listings.select(names, prefix, from, limit));
             }
             token = next;
         }

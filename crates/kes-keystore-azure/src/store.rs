@@ -20,7 +20,7 @@ use azure_security_keyvault_secrets::models::{
 };
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures_core::Stream;
-use kes_keystore::{Error, Kept, KeyName, KeyStore, Operation, Page, Promises, Status, Value};
+use kes_keystore::{Error, Kept, KeyName, KeyStore, Listings, Operation, Page, Promises, Status, Value};
 use tokio::time::Instant;
 
 use crate::account::{Account, call, unusable};
@@ -59,6 +59,7 @@ pub struct Store {
     notices: Vec<String>,
     /// Versions that are known to be first, and since when: until it shows from the time at which they were made.
     settled: Mutex<HashMap<String, Instant>>,
+    listings: Listings,
 }
 
 /// The versions of a secret, the one that counts first. None if there is no secret.
@@ -137,7 +138,15 @@ impl Store {
             .map_err(|why| {
                 unusable(describe(), "write the endpoint as https://<name>.vault.azure.net", Some(Arc::new(why)))
             })?;
-        let mut store = Self { account, secrets, names, purge, notices: Vec::new(), settled: Mutex::default() };
+        let mut store = Self {
+            account,
+            secrets,
+            names,
+            purge,
+            notices: Vec::new(),
+            settled: Mutex::default(),
+            listings: Listings::default(),
+        };
         match store.status().await {
             Ok(_) if check => store.notices = crate::check::permissions(&store).await?,
             Ok(_) => {}
@@ -430,6 +439,7 @@ impl KeyStore for Store {
     }
 
     async fn create(&self, name: &KeyName, value: &[u8]) -> Result<(), Error> {
+        self.listings.clear();
         let Some(secret) = self.names.secret(name) else {
             let problem = "Azure Key Vault cannot hold a key name with '_'";
             return Err(Error::UnfitName { store: self.describe(), problem });
@@ -473,6 +483,7 @@ impl KeyStore for Store {
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), Error> {
+        self.listings.clear();
         let Some(mapped) = self.names.secret(name) else { return Err(Error::NotFound) };
         let error = |failure| self.refused(Operation::Delete, &mapped, failure);
         let Some((secret, look)) = self.locate(name).await.map_err(error)? else {
@@ -516,6 +527,9 @@ impl KeyStore for Store {
     }
 
     async fn list(&self, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page, Error> {
+        if let Some(page) = self.listings.resume(prefix, from, limit) {
+            return Ok(page);
+        }
         let found = call(|| async {
             let mut pages = self.secrets.list_secret_properties(None)?.into_pages();
             let mut found = Vec::new();
@@ -528,7 +542,7 @@ impl KeyStore for Store {
         let found = found.await.map_err(|failure| {
             failure.into_error(&self.describe(), |refusal| judge(self.describe(), Operation::List, refusal))
         })?;
-        Ok(Page::select(found, prefix, from, limit))
+        Ok(self.listings.select(found, prefix, from, limit))
     }
 
     fn notices(&self) -> Vec<String> {

@@ -56,7 +56,7 @@ pub use cache::Cache;
 pub use engine::{Description, Engine};
 pub use error::{Cause, Error, ErrorKind, Operation};
 pub use name::{InvalidKeyName, KeyName};
-pub use page::Page;
+pub use page::{Listings, Page};
 pub use seal::Seal;
 
 /// Length of the longest value any store must take, in bytes. A key is some 200 bytes long.
