@@ -33,6 +33,10 @@ impl Subject for Account {
         self.neighbour.clone()
     }
 
+    fn many(&self) -> usize {
+        1030
+    }
+
     async fn stop(&self) -> bool {
         self.front.cut().await;
         true

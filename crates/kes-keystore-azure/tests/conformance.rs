@@ -28,6 +28,10 @@ impl Subject for Vault {
         self.neighbour.clone()
     }
 
+    fn many(&self) -> usize {
+        1030
+    }
+
     async fn stop(&self) -> bool {
         self.front.cut().await;
         true

@@ -51,6 +51,11 @@ pub trait Subject: Send + Sync {
         self.store()
     }
 
+    /// How many keys are made where many are wanted. Less than 2500, but more than 1024, for one in which that takes minutes.
+    fn many(&self) -> usize {
+        2500
+    }
+
     /// Takes the service away from under the store; `false` if that cannot be done.
     async fn stop(&self) -> bool {
         false

@@ -77,6 +77,10 @@ impl<S: Subject> Subject for Sealed<S> {
         self.stores[1].clone()
     }
 
+    fn many(&self) -> usize {
+        self.beneath.many()
+    }
+
     async fn stop(&self) -> bool {
         self.beneath.stop().await
     }
